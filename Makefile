@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The front door. What it does is in harness/.
+
+PYTHON := /usr/bin/python3
+HARNESS := $(PYTHON) -B -m harness
+
+export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH
+# The harness decides how parallel a build is.
+unexport MAKEFLAGS MFLAGS MAKELEVEL
+
+COMMANDS := tree refresh kernel qemu stock run test fetch
+
+.PHONY: all help clean clean-src $(COMMANDS)
+
+all:
+	@$(HARNESS) all
+
+$(COMMANDS):
+	@$(HARNESS) $@
+
+help:
+	@echo 'make          from nothing to the table: install, fetch, build, boot, measure'
+	@echo '              (20 minutes on two cores; 3 when all is built)'
+	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
+	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
+	@echo ''
+	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'
+	@echo '              FORCE=1 puts work in them aside and applies the queues anew'
+	@echo '              LINUX_SRC=, QEMU_SRC= name trees of your own to start from'
+	@echo 'make refresh  write patches/ anew from the commits of these trees'
+	@echo 'make fetch    only download the base sources'
+	@echo ''
+	@echo 'make kernel   build/kernel/bzImage and its initramfs'
+	@echo 'make qemu     build/qemu/qemu-system-x86_64'
+	@echo 'make stock    the unpatched pair, build/stock/'
+	@echo 'make run      boot a guest with a console on this terminal'
+	@echo ''
+	@echo 'make clean      remove what was built; sources, downloads and the compiler'
+	@echo '                cache stay'
+	@echo 'make clean-src  remove downloads and the trees too, if no work would be lost'
+	@echo ''
+	@echo 'JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;'
+	@echo 'BENCH="--size 4 --rounds 7" are options of bench/inflate.py.'
+	@echo 'Logs are in build/logs.'
+
+clean:
+	rm -rf build/kernel build/qemu build/stock/kernel build/stock/qemu \
+		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
+		build/stock/qemu-system-x86_64 build/guest build/kunit build/logs \
+		build/*.json build/*.xml
+
+clean-src:
+	@$(HARNESS) $@

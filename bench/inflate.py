@@ -1,0 +1,239 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Inflate and deflate: the stock pair, ours without and with PAGE_BITMAP.
+
+Three guests, one at a time awake, take turns in one run: a round inflates each
+of them from --size to --to and deflates it back, first with the guest's memory
+untouched, later after a program in it has filled that memory and ended. What
+is timed lies between the QMP command and QEMU's "actual" reaching the target.
+
+Kicks and discards are counted in rounds of their own, not timed, with QEMU's
+trace events (virtio_queue_notify, ram_block_discard_range), for all three alike.
+Bytes on the queue come from our QEMU's counters; stock driver and device
+exchange four bytes per page.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness import base, tree  # pylint: disable=wrong-import-position
+from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
+from harness.vm import (GIB, MIB, PAGE, Guest, accelerator,  # pylint: disable=wrong-import-position
+                        qemu_version)
+
+TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
+# name in the table -> which halves, which properties
+PAIRS = {
+    'stock': {'qemu': 'stock', 'kernel': 'stock'},
+    'ours, bit off': {'qemu': 'ours', 'kernel': 'ours'},
+    'ours, bit on': {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True},
+}
+WAYS = ('inflate', 'deflate')
+
+
+def options():
+    """The command line, after what BENCH= holds."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--size', type=float, default=8, metavar='GIB',
+                        help='memory of the guests (8)')
+    parser.add_argument('--to', type=float, default=1, metavar='GIB',
+                        help='what inflating leaves them (1)')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--pairs', default=','.join(PAIRS),
+                        help='which columns, by name')
+    parser.add_argument('--json', default=str(BUILD / 'bench-inflate.json'))
+    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
+
+
+def boot(name, size, **more):
+    """A guest with its balloon driver loaded, at rest."""
+    label = name.replace(' ', '-').replace(',', '')
+    guest = Guest(memory=size, name=f'bench-{label}', **PAIRS[name], **more)
+    guest.launch()
+    guest.load_balloon()
+    return guest
+
+
+def one_round(guest, small, size):
+    """Seconds to inflate and to deflate."""
+    return {'inflate': guest.balloon_to(small),
+            'deflate': guest.balloon_to(size)}
+
+
+def fill(guest, size):
+    """Let a program write to nearly all of the guest's free memory."""
+    free = guest.meminfo()['MemAvailable']
+    guest.run(f'memfill {(free - size // 32) // MIB}', timeout=120)
+
+
+def timed(guests, args, state):
+    """{pair: {way: [seconds]}} of alternating rounds."""
+    times = {name: {way: [] for way in WAYS} for name in guests}
+    size, small = int(args.size * GIB), int(args.to * GIB)
+    for _ in range(args.rounds):
+        for name, guest in guests.items():
+            guest.resume()
+            if state == 'touched':
+                fill(guest, size)
+            for way, seconds in one_round(guest, small, size).items():
+                times[name][way].append(seconds)
+            guest.pause()
+    return times
+
+
+def traced(log, offset):
+    """(kicks, discards) in a trace log from an offset on; and its new end.
+
+    Other virtio devices are quiet meanwhile, so the queue that is kicked most
+    is the balloon's.
+    """
+    devices, discards = {}, 0
+    with open(log, encoding='utf-8', errors='replace') as file:
+        file.seek(offset)
+        for line in file:
+            if 'ram_block_discard_range' in line:
+                discards += 1
+            elif match := re.search(r'virtio_queue_notify vdev (\S+)', line):
+                devices[match[1]] = devices.get(match[1], 0) + 1
+    return max(devices.values(), default=0), discards, log.stat().st_size
+
+
+def count(name, size, small):
+    """{way: {kicks, bytes, discards} per GiB} of one round, not timed."""
+    guest = boot(name, size, trace=TRACE)
+    counted = {}
+    try:
+        gib = (size - small) / GIB
+        end = guest.trace_log.stat().st_size
+        for way, target in (('inflate', small), ('deflate', size)):
+            before = guest.counters() if guest.qemu_name == 'ours' else {}
+            guest.balloon_to(target)
+            kicks, discards, end = traced(guest.trace_log, end)
+            data = (size - small) // PAGE * 4
+            if before:
+                key = f'{way}-bytes'
+                data = guest.counters()[key] - before[key]
+            counted[way] = {'kicks': kicks / gib, 'bytes': data / gib,
+                            'discards': discards / gib}
+        guest.check()
+    finally:
+        guest.kill()
+        guest.trace_log.unlink(missing_ok=True)
+    return counted
+
+
+def measure(args):
+    """All numbers, as they go into the JSON file."""
+    size, small = int(args.size * GIB), int(args.to * GIB)
+    names = [name for name in PAIRS if name in args.pairs.split(',')] \
+        if args.pairs != ','.join(PAIRS) else list(PAIRS)
+    counts = {name: count(name, min(size, 2 * GIB), min(small, GIB))
+              for name in names}
+    result = {}
+    with contextlib.ExitStack() as stack:
+        guests = {}
+        for name in names:
+            guests[name] = boot(name, size)
+            stack.callback(guests[name].kill)
+            guests[name].pause()
+        for state in ('untouched', 'touched'):
+            say(f'measuring, guest memory {state} ...')
+            result[state] = timed(guests, args, state)
+        for guest in guests.values():
+            guest.check()
+    return {'header': header(args), 'seconds': result, 'per_gib': counts}
+
+
+def header(args):
+    """What the numbers were measured on."""
+    versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
+                for queue in tree.QUEUES}
+    return {'date': datetime.datetime.now(datetime.timezone.utc)
+            .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
+            'cpus': len(os.sched_getaffinity(0)), 'machine': cpu_model(),
+            'kernel': versions['linux'], 'qemu': versions['qemu'],
+            'qemu_ours': qemu_version('ours'), 'host': platform.release(),
+            'size_gib': args.size, 'to_gib': args.to, 'rounds': args.rounds}
+
+
+def cpu_model():
+    """The host CPU's name."""
+    text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    match = re.search(r'^model name\s*:\s*(.*)$', text, re.M)
+    return match[1] if match else platform.machine()
+
+
+def cell(values):
+    """Median and spread."""
+    return f'{median(values):.3f} ({min(values):.3f}-{max(values):.3f})'
+
+
+def number(value):
+    """A count per GiB."""
+    return f'{value:,.0f}' if value >= 10 else f'{value:.2g}'
+
+
+def rows(data):
+    """The table's lines, as lists of cells."""
+    head = data['header']
+    gib = head['size_gib'] - head['to_gib']
+    names = list(data['per_gib'])
+    yield ['', *names]
+    for state, pairs in data['seconds'].items():
+        for way in WAYS:
+            stock = median(pairs[names[0]][way])
+            yield [f'{way}, {state}: s', *(cell(pairs[n][way]) for n in names)]
+            yield ['GiB/s', *(f'{gib / median(pairs[n][way]):.2f}'
+                              for n in names)]
+            yield ['times faster than stock',
+                   *(f'{stock / median(pairs[n][way]):.2f}' for n in names)]
+    for way in WAYS:
+        for what in ('kicks', 'bytes', 'discards'):
+            yield [f'{way}: {what} per GiB',
+                   *(number(data['per_gib'][n][way][what]) for n in names)]
+
+
+def show(data):
+    """Print header and table."""
+    head = data['header']
+    under = {'tcg': 'under TCG (no KVM on this machine: compare columns, not '
+             'with hardware)', 'kvm': 'under KVM'}
+    say(f"\nGuests of {head['size_gib']:g} GiB inflated to {head['to_gib']:g} "
+        f"GiB and deflated back, {under.get(head['accelerator'], '')}")
+    say(f"{head['date']}, {head['kernel']}, {head['qemu']}, {head['machine']}, "
+        f"{head['cpus']} CPUs")
+    say(f"median (min-max) of {head['rounds']} alternating rounds; pages, "
+        'kicks and discards counted in a round of their own\n')
+    lines = list(rows(data))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        say('  '.join(text.ljust(width) if i == 0 else text.rjust(width)
+                      for i, (text, width) in enumerate(zip(line, widths))))
+
+
+def main():
+    """Measure, print, write."""
+    args = options()
+    data = measure(args)
+    show(data)
+    path = Path(args.json)
+    path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
+    say(f'\nin full: {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f'error: {failure}')

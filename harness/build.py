@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build kernels, QEMUs and the guest's initramfs; make and ninja decide what.
+
+Our pair is built from build/src into build/kernel and build/qemu, the stock
+pair from build/stock/src into build/stock/kernel and build/stock/qemu. The two
+look alike seen from the object folders, so that ccache compiles a file once
+where both have it.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+
+from harness import base, tree
+from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
+                            jobs, run_logged)
+from harness.initramfs import make_initramfs
+
+FRAGMENT = ROOT / 'base' / 'kernel.config'
+QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
+                '--without-default-features', '--enable-system', '--enable-tcg',
+                '--enable-kvm', '--disable-docs', '--disable-tools',
+                '--disable-guest-agent', '--disable-install-blobs',
+                '--disable-debug-info')
+
+
+def compiler_environment(env=None):
+    """The environment for compilers behind ccache."""
+    return {**(env or os.environ), 'CCACHE_DIR': str(BUILD / 'ccache'),
+            'CCACHE_BASEDIR': str(BUILD), 'CCACHE_NOHASHDIR': '1',
+            'CCACHE_MAXSIZE': '3G', 'LC_ALL': 'C'}
+
+
+def copy_if_newer(source, target):
+    """Give a finished file its place; leave an equal one as it is."""
+    if not source.is_file():
+        raise Failure(f'the build left no {source.relative_to(ROOT)}')
+    if not target.exists() or \
+            target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+        shutil.copy2(source, target)
+
+
+# -- Kernel -----------------------------------------------------------------
+
+def dropped_options(fragment, config):
+    """The lines of a configuration fragment that a .config does not honour."""
+    have = set(config.splitlines())
+    lost = []
+    for line in fragment.splitlines():
+        match = re.fullmatch(r'(CONFIG_\w+)=(.*)', line.strip())
+        if not match:
+            continue
+        name, value = match.groups()
+        kept = line in have if value != 'n' else \
+            not any(have_line.startswith(f'{name}=') for have_line in have)
+        if not kept:
+            lost.append(line)
+    return lost
+
+
+def configure_kernel(make, out, env):
+    """Write .config from tinyconfig and the fragment, unless it is current."""
+    fragment = FRAGMENT.read_text(encoding='utf-8')
+    stamp = out / 'fragment.stamp'
+    if (out / '.config').exists() and stamp.exists() \
+            and stamp.read_text() == fragment:
+        return
+    capture([*make, 'tinyconfig'], env=env)
+    with open(out / '.config', 'a', encoding='utf-8') as config:
+        config.write(fragment)
+    capture([*make, 'olddefconfig'], env=env)
+    lost = dropped_options(fragment, (out / '.config').read_text())
+    if lost:
+        (out / '.config').unlink()
+        raise Failure('the kernel refuses options of base/kernel.config: '
+                      + ', '.join(lost))
+    stamp.write_text(fragment)
+
+
+def build_kernel(title, source, out, log):
+    """Build bzImage and modules of a kernel tree; make its initramfs."""
+    env = compiler_environment()
+    out.mkdir(parents=True, exist_ok=True)
+    make = ['make', '-C', source, f'O={out}', 'ARCH=x86_64', 'CC=ccache gcc',
+            'HOSTCC=ccache gcc', 'KBUILD_BUILD_TIMESTAMP=1970-01-01',
+            'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build']
+    configure_kernel(make, out, env)
+    run_logged(title, [*make, f'-j{jobs()}', 'bzImage', 'modules'], log, env=env)
+
+
+def kernel():
+    """make kernel: build/kernel/bzImage and build/kernel/initramfs."""
+    tree.ensure('linux', strict=False)
+    out = BUILD / 'kernel'
+    build_kernel('kernel', SRC / 'linux', out, 'kernel.log')
+    copy_if_newer(out / 'arch/x86/boot/bzImage', out / 'bzImage')
+    make_initramfs(out, out / 'initramfs')
+
+
+# -- QEMU -------------------------------------------------------------------
+
+def build_qemu(title, source, out, log):
+    """Configure a QEMU tree if need be, and build the system emulator."""
+    env = compiler_environment(base.meson_environment())
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = out / 'configure.stamp'
+    wanted = ' '.join(QEMU_OPTIONS)
+    if not (out / 'build.ninja').exists() or not stamp.exists() \
+            or stamp.read_text() != wanted:
+        run_logged(f'{title}: configure',
+                   [os.path.relpath(source / 'configure', out), '--cc=ccache gcc',
+                    *QEMU_OPTIONS], f'{log}-configure.log', cwd=out, env=env)
+        stamp.write_text(wanted)
+    run_logged(title, ['ninja', f'-j{jobs()}', 'qemu-system-x86_64'],
+               f'{log}.log', cwd=out, env=env)
+
+
+def qemu():
+    """make qemu: build/qemu/qemu-system-x86_64."""
+    tree.ensure('qemu', strict=False)
+    build_qemu('QEMU', SRC / 'qemu', BUILD / 'qemu', 'qemu')
+
+
+# -- The unpatched pair -----------------------------------------------------
+
+def stock_tree(queue):
+    """A git worktree of a tree's base under build/stock/src."""
+    folder = STOCK / 'src' / queue
+    wanted = tree.rev(tree.tree(queue), 'base')
+    if folder.exists() and tree.rev(folder, 'HEAD') == wanted:
+        return folder
+    tree.git(tree.tree(queue), 'worktree', 'prune')
+    if folder.exists():
+        shutil.rmtree(folder)
+        tree.git(tree.tree(queue), 'worktree', 'prune')
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tree.git(tree.tree(queue), 'worktree', 'add', '-q', '--detach', folder,
+             'base')
+    return folder
+
+
+def stock():
+    """make stock: build/stock/bzImage and build/stock/qemu-system-x86_64.
+
+    The yardstick does not change while its base and its options do not.
+    """
+    for queue in QUEUES:
+        tree.ensure(queue, strict=False)
+    folders = [stock_tree(queue) for queue in QUEUES]
+    state = hashlib.sha256(repr([
+        [tree.rev(folder, 'HEAD') for folder in folders], QEMU_OPTIONS,
+        FRAGMENT.read_text(encoding='utf-8')]).encode()).hexdigest()
+    stamp = STOCK / 'complete.stamp'
+    if not stamp.exists() or stamp.read_text() != state:
+        stamp.unlink(missing_ok=True)
+        build_kernel('stock kernel', folders[0], STOCK / 'kernel',
+                     'stock-kernel.log')
+        build_qemu('stock QEMU', folders[1], STOCK / 'qemu', 'stock-qemu')
+        stamp.write_text(state)
+    copy_if_newer(STOCK / 'kernel/arch/x86/boot/bzImage', STOCK / 'bzImage')
+    copy_if_newer(STOCK / 'qemu/qemu-system-x86_64',
+                  STOCK / 'qemu-system-x86_64')
+    make_initramfs(STOCK / 'kernel', STOCK / 'initramfs')
+
+
+def everything():
+    """Both pairs."""
+    kernel()
+    qemu()
+    stock()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Paths, errors, and running commands with a log and a sign of life."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / 'build'
+SRC = BUILD / 'src'
+STOCK = BUILD / 'stock'
+LOGS = BUILD / 'logs'
+QUEUES = ('linux', 'qemu')
+
+# Seconds between signs of life: a terminal's line is rewritten, a log's grows.
+TICK_TTY = 1
+TICK_LOG = 60
+
+
+class Failure(Exception):
+    """Something the user has to know, in words that say what to do."""
+
+
+def say(text):
+    """Print one line, at once."""
+    print(text, flush=True)
+
+
+def warn(text):
+    """Print one line of warning on standard error."""
+    print(f'warning: {text}', file=sys.stderr, flush=True)
+
+
+def jobs():
+    """How many compilers to run at a time."""
+    return int(os.environ.get('JOBS') or len(os.sched_getaffinity(0)))
+
+
+def tail(path, lines=20):
+    """The last lines of a text file, or '' if there is none."""
+    try:
+        text = Path(path).read_text(errors='replace')
+    except FileNotFoundError:
+        return ''
+    return '\n'.join(text.splitlines()[-lines:])
+
+
+def capture(argv, **kwargs):
+    """Run a command and return its standard output; raise Failure if it fails."""
+    done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors='replace', check=False, **kwargs)
+    if done.returncode:
+        raise Failure(f"{' '.join(map(str, argv))}: "
+                      f'{done.stderr.strip() or done.stdout.strip()}')
+    return done.stdout
+
+
+def _clock(seconds):
+    return f'{int(seconds) // 60}:{int(seconds) % 60:02}'
+
+
+def _watch(process, title, log, started):
+    """Wait for a process, showing the time and how far its log has come."""
+    tty = sys.stdout.isatty()
+    tick = TICK_TTY if tty else TICK_LOG
+    while True:
+        try:
+            return process.wait(tick)
+        except subprocess.TimeoutExpired:
+            elapsed = _clock(time.monotonic() - started)
+            last = tail(log, 1).strip()[:50]
+            if tty:
+                print(f'\r\033[K{title} {elapsed}  {last}', end='', flush=True)
+            else:
+                say(f'{title} {elapsed}  {last}')
+
+
+def run_logged(title, argv, log, **kwargs):
+    """Run a long command with its output in LOGS/log; show time on the terminal.
+
+    Raises Failure with the end of the log if the command fails.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / log
+    started = time.monotonic()
+    with open(path, 'wb') as out:
+        with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL,
+                              stdout=out, stderr=subprocess.STDOUT,
+                              **kwargs) as process:
+            try:
+                status = _watch(process, title, path, started)
+            except BaseException:
+                process.terminate()
+                raise
+    clear = '\r\033[K' if sys.stdout.isatty() else ''
+    if status:
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        raise Failure(f'{clear}{title}: failed (status {status}); '
+                      f'the end of {shown}:\n{tail(path)}')
+    say(f'{clear}{title}: {_clock(time.monotonic() - started)}')

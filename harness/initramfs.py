@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pack the guest's files: busybox, our static programs, the kernel's modules."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from harness.common import BUILD, ROOT, Failure, capture
+
+GUEST = ROOT / 'guest'
+CFLAGS = ('-O2', '-static', '-Wall', '-Wextra', '-Werror', '-pthread')
+
+
+def build_programs():
+    """Compile guest/*.c where they are newer; return {name: path}."""
+    out = BUILD / 'guest'
+    out.mkdir(parents=True, exist_ok=True)
+    programs = {}
+    for source in sorted(GUEST.glob('*.c')):
+        program = out / source.stem
+        if not program.exists() or \
+                program.stat().st_mtime <= source.stat().st_mtime:
+            capture(['gcc', *CFLAGS, '-o', program, source])
+        programs[source.stem] = program
+    return programs
+
+
+def modules(objects):
+    """The modules that a kernel build made."""
+    listing = objects / 'modules.order'
+    if not listing.exists():
+        return []
+    return [objects / Path(line).with_suffix('.ko')
+            for line in listing.read_text().split()]
+
+
+def entry(number, name, mode, data=b'', device=(0, 0)):
+    """One file of a cpio archive in the "newc" format."""
+    fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device,
+              len(name) + 1, 0)
+    head = '070701' + ''.join(f'{field:08x}' for field in fields)
+    out = head.encode() + name.encode() + b'\0'
+    out += b'\0' * (-len(out) % 4)
+    return out + data + b'\0' * (-len(data) % 4)
+
+
+def make_initramfs(objects, target):
+    """Write the initramfs of the kernel built in a folder, if it changes."""
+    busybox = shutil.which('busybox')
+    if not busybox:
+        raise Failure('busybox is missing: install busybox-static')
+    files = {'init': GUEST / 'init', 'bin/busybox': Path(busybox)}
+    files |= {f'bin/{n}': p for n, p in build_programs().items()}
+    files |= {f'lib/modules/{p.name}': p for p in modules(objects)}
+    folders = ('bin', 'dev', 'lib', 'lib/modules', 'proc', 'sys', 'tmp')
+    parts = [(name, stat.S_IFDIR | 0o755, b'', (0, 0)) for name in folders]
+    parts.append(('dev/console', stat.S_IFCHR | 0o600, b'', (5, 1)))
+    parts += [(name, stat.S_IFREG | 0o755, path.read_bytes(), (0, 0))
+              for name, path in files.items()]
+    parts.append(('TRAILER!!!', 0, b'', (0, 0)))
+    image = b''.join(entry(i, *part) for i, part in enumerate(parts, 1))
+    if not target.exists() or target.read_bytes() != image:
+        temp = target.with_name(target.name + '.part')
+        temp.write_bytes(image)
+        os.replace(temp, target)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Debian packages that building and testing need."""
+
+import os
+import subprocess
+
+from harness.common import Failure, run_logged
+
+# One line per purpose.
+PACKAGES = '''
+    git make gcc libc6-dev ccache xz-utils ca-certificates
+    dpkg-dev debian-archive-keyring
+    bc bison flex libelf-dev libssl-dev perl
+    ninja-build pkg-config python3-venv libglib2.0-dev libpixman-1-dev
+    libfdt-dev zlib1g-dev
+    seabios qemu-system-data
+    busybox-static
+    python3 python3-pytest
+'''.split()
+
+
+def missing():
+    """The packages that are not installed."""
+    done = subprocess.run(
+        ['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n',
+         *PACKAGES], capture_output=True, text=True, check=False)
+    have = {line.split()[0] for line in done.stdout.splitlines()
+            if line.endswith(' installed')}
+    return [name for name in PACKAGES if name not in have]
+
+
+def install():
+    """Install what is missing as root; otherwise say which line does it."""
+    names = missing()
+    if not names:
+        return
+    line = f"apt-get install -y --no-install-recommends {' '.join(names)}"
+    if os.geteuid():
+        raise Failure(f'Debian packages are missing. As root: {line}')
+    env = {**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'}
+    run_logged('package lists', ['apt-get', '-q', 'update'], 'apt-update.log',
+               env=env)
+    run_logged(f'installing {len(names)} packages', line.split(),
+               'apt-install.log', env=env)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is done with what has been built: boot by hand, measure, test."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from harness import build, tree
+from harness.common import BUILD, ROOT, SRC, say
+
+PYTHON = '/usr/bin/python3'
+
+
+def has_property(binary, device, name):
+    """Whether a QEMU's device has a property."""
+    done = subprocess.run([binary, '-device', f'{device},help'],
+                          capture_output=True, text=True, check=False)
+    return re.search(rf'^\s*{name}=', done.stdout, re.M) is not None
+
+
+def interactive():
+    """make run: boot our pair with the serial console on this terminal."""
+    from harness.vm import GIB, QEMUS, Guest
+    build.kernel()
+    build.qemu()
+    properties = {}
+    if has_property(QEMUS['ours'], 'virtio-balloon-pci', 'page-bitmap'):
+        properties['page_bitmap'] = True
+    with tempfile.TemporaryDirectory(prefix='balloon-') as folder:
+        guest = Guest(memory=2 * GIB, **properties)
+        line = [str(QEMUS['ours']), *guest.command_line(interactive=True),
+                '-display', 'none', '-serial', 'mon:stdio',
+                '-qmp', f'unix:{folder}/qmp,server=on,wait=off']
+        say(f'QMP socket: {folder}/qmp  (try: {SRC}/qemu/scripts/qmp/qmp-shell '
+            f'{folder}/qmp, then: balloon value=1073741824)')
+        say('The shell is in the guest; "exit" or Ctrl-A X ends it.')
+        return subprocess.call(line)
+
+
+def measure():
+    """make: everything, then the table."""
+    build.everything()
+    return subprocess.call([PYTHON, ROOT / 'bench' / 'inflate.py'], cwd=ROOT)
+
+
+def summary(junit):
+    """(passed, failed) of a pytest run; what was skipped counts as failed."""
+    text = junit.read_text(encoding='utf-8') if junit.exists() else ''
+    counts = {key: int(value) for key, value in re.findall(
+        r'\b(errors|failures|skipped|tests)="(\d+)"',
+        text.split('<testcase')[0])}
+    failed = sum(counts.get(key, 0) for key in ('errors', 'failures', 'skipped'))
+    return counts.get('tests', 0) - failed, failed
+
+
+def tests():
+    """make test: everything, then all tests; the last line is the count."""
+    junit = BUILD / 'tests.xml'
+    junit.unlink(missing_ok=True)
+    failed_setup = ''
+    try:
+        for queue in tree.QUEUES:
+            tree.ensure(queue, strict=False)
+        build.everything()
+    except Exception as error:  # pylint: disable=broad-except
+        failed_setup = str(error)
+        print(f'error: {error}', file=sys.stderr, flush=True)
+    status = 1
+    if not failed_setup:
+        status = subprocess.call(
+            [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
+             f'--junitxml={junit}', *os.environ.get('TESTS', 'tests').split()],
+            cwd=ROOT, stdin=subprocess.DEVNULL)
+    passed, failed = summary(junit)
+    if (status or not passed) and not failed:
+        failed = 1
+    say(f'{passed} passed, {failed} failed')
+    return 1 if failed else 0

@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest to try balloons on: a kernel, a QEMU, and hands inside the guest.
+
+    with Guest(page_bitmap=True) as guest:
+        guest.load_balloon()
+        guest.balloon_to(1 << 30)
+        print(guest.meminfo()['MemFree'])
+
+Every wait is bounded; what it raises quotes the end of the guest's console.
+"""
+
+import itertools
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.common import BUILD, LOGS, SRC, STOCK, Failure, tail
+
+sys.path.insert(0, str(SRC / 'qemu' / 'python'))
+
+MIB = 1 << 20
+GIB = 1 << 30
+PAGE = 4096
+
+# Firmware from Debian's seabios and qemu-system-data.
+FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu')
+SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
+                    r'soft lockup|hung task|blocked for more than|'
+                    r'list_(add|del) corruption|Bad page state|'
+                    r'Kernel panic|refcount_t:|rcu: INFO|KASAN|UBSAN')
+
+# The two halves of a guest, by name.
+KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
+QEMUS = {'ours': BUILD / 'qemu' / 'qemu-system-x86_64',
+         'stock': STOCK / 'qemu-system-x86_64'}
+
+
+class GuestError(Exception):
+    """The guest or its QEMU did not do what it was told."""
+
+
+class GuestTimeout(GuestError, TimeoutError):
+    """Something did not happen in time; the message quotes the console."""
+
+
+def accelerator():
+    """'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
+    forced = os.environ.get('ACCEL')
+    if forced:
+        return forced
+    flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    if not re.search(r'^flags\s*:.*\b(vmx|svm)\b', flags, re.M):
+        return 'tcg'
+    try:
+        os.close(os.open('/dev/kvm', os.O_RDWR))
+    except OSError:
+        return 'tcg'
+    return 'kvm'
+
+
+def qemu_version(name):
+    """What a QEMU says of itself."""
+    out = subprocess.run([QEMUS[name], '--version'], capture_output=True,
+                         text=True, check=True).stdout
+    return re.search(r'version (\S+)', out)[1]
+
+
+def _qom_bool(value):
+    return value if isinstance(value, str) else ('on' if value else 'off')
+
+
+def device_properties(values):
+    """{'page_bitmap': True} as ',page-bitmap=on'."""
+    return ''.join(f",{key.replace('_', '-')}={_qom_bool(value)}"
+                   for key, value in values.items())
+
+
+class Job:
+    """A command that runs in the guest."""
+
+    def __init__(self, agent, number, text):
+        self._agent = agent
+        self._number = number
+        self._done = threading.Event()
+        self.text = text
+        self.status = None
+        self.output = ''
+
+    def finish(self, status, output):
+        """Take the result (called by the agent's reader)."""
+        self.status = status
+        self.output = output
+        self._done.set()
+
+    @property
+    def running(self):
+        """Whether the command has not ended yet."""
+        return not self._done.is_set()
+
+    def signal(self, number):
+        """Send a signal to the command and its children."""
+        self._agent.send(f'SIGNAL {self._number} {int(number)}\n'.encode())
+
+    def wait(self, timeout=60, check=True):
+        """Wait for the end; return the output. A bad status raises GuestError."""
+        if not self._done.wait(timeout):
+            raise GuestTimeout(f'"{self.text}" still runs after {timeout} s')
+        if check and self.status:
+            raise GuestError(f'"{self.text}" ended with status {self.status}: '
+                             f'{self.output.strip()[-2000:]}')
+        return self.output
+
+
+class Agent:
+    """The host's end of guest/agent.c."""
+
+    def __init__(self, path, timeout):
+        self._numbers = itertools.count(1)
+        self._jobs = {}
+        self._lock = threading.Lock()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        self._socket.connect(str(path))
+        self._stream = self._socket.makefile('rb')
+        if self._stream.readline() != b'READY\n':
+            raise GuestError('the agent in the guest did not say READY')
+        self._socket.settimeout(None)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        """Hand each answer to its job, until the connection ends."""
+        try:
+            while head := self._stream.readline():
+                _, number, status, length = head.split()
+                output = self._stream.read(int(length))
+                job = self._jobs.pop(int(number))
+                job.finish(int(status), output.decode(errors='replace'))
+        except (OSError, ValueError):
+            pass
+        for job in list(self._jobs.values()):
+            job.finish(255, 'the guest is gone')
+
+    def send(self, data):
+        """Write one request."""
+        with self._lock:
+            self._socket.sendall(data)
+
+    def spawn(self, text):
+        """Start a shell command."""
+        number = next(self._numbers)
+        job = self._jobs[number] = Job(self, number, text)
+        data = text.encode()
+        self.send(f'RUN {number} {len(data)}\n'.encode() + data)
+        return job
+
+    def close(self):
+        """Hang up."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._stream.close()
+        self._socket.close()
+
+
+class Guest:
+    """One guest, from launch to the check of its kernel log.
+
+    qemu, kernel   'ours' or 'stock'
+    memory         bytes of RAM
+    backend        'anon' (nothing is reserved), 'memfd' (shared) or 'hugetlb'
+    balloon        False: no balloon device at start
+    append         added to the kernel command line
+    args           added to QEMU's arguments
+    trace          QEMU trace events, written to self.trace_log
+    name           of the log files under build/logs
+    other keywords properties of the balloon device: page_bitmap=True
+    """
+
+    _count = itertools.count(1)
+
+    def __init__(self, qemu='ours', kernel='ours', memory=GIB, backend='anon',
+                 balloon=True, append='', args=(), smp=2, trace=(), name=None,
+                 machine='q35', **properties):
+        self.qemu_name, self.kernel_name = qemu, kernel
+        self.memory = memory
+        self.accel = accelerator()
+        self.name = name or f'guest-{os.getpid()}-{next(self._count)}'
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.console = LOGS / f'{self.name}.console'
+        self.qemu_log = LOGS / f'{self.name}.qemu'
+        self.trace_log = LOGS / f'{self.name}.trace'
+        self.agent = None
+        self._vm = None
+        self._socket_dir = None
+        self._expected = []
+        self._balloon = properties if balloon else None
+        self._parts = {'backend': backend, 'append': append, 'smp': smp,
+                       'args': list(args), 'trace': tuple(trace),
+                       'machine': machine}
+
+    # -- Start and end ------------------------------------------------------
+
+    def _memory_args(self):
+        kind = {'anon': 'memory-backend-ram,reserve=off',
+                'memfd': 'memory-backend-memfd,share=on,reserve=off',
+                'hugetlb': 'memory-backend-memfd,hugetlb=on,hugetlbsize=2M,'
+                           'reserve=off,share=on'}[self._parts['backend']]
+        return ['-m', f'{self.memory // MIB}M', '-object',
+                f'{kind},id=ram,size={self.memory}']
+
+    def command_line(self, interactive=False):
+        """QEMU's arguments without the QMP connection."""
+        parts, kernel = self._parts, KERNELS[self.kernel_name]
+        for path in (QEMUS[self.qemu_name], kernel / 'bzImage'):
+            if not path.exists():
+                raise Failure(f'{path} is missing: run make')
+        initramfs = kernel / 'initramfs'
+        console = 'earlyprintk=serial,ttyS0 console=ttyS0 '
+        args = ['-machine', f"{parts['machine']},memory-backend=ram",
+                '-accel', self.accel, '-smp', str(parts['smp']),
+                '-nodefaults', '-no-user-config', '-no-reboot',
+                *itertools.chain(*(('-L', path) for path in FIRMWARE)),
+                *self._memory_args(),
+                '-kernel', str(kernel / 'bzImage'), '-initrd', str(initramfs),
+                '-append', f'{console} panic=-1 quiet loglevel=6 '
+                           f"tsc=reliable no_timer_check {parts['append']}"]
+        if self._balloon is not None:
+            args += ['-device', self.balloon_device()]
+        if not interactive:
+            args += ['-serial', f'file:{self.console}',
+                     '-device', 'virtio-serial-pci,id=serial0',
+                     '-chardev', f'socket,id=agent,server=on,wait=off,'
+                                 f'path={self._socket_dir.name}/agent',
+                     '-device', 'virtserialport,chardev=agent,name=agent']
+        if parts['trace']:
+            args += ['-D', str(self.trace_log)]
+            for event in parts['trace']:
+                args += ['-trace', event]
+        return args + parts['args']
+
+    def balloon_device(self):
+        """The balloon device as -device or device_add wants it."""
+        return 'virtio-balloon-pci,id=balloon0' \
+            + device_properties(self._balloon)
+
+    def launch(self, timeout=60):
+        """Start QEMU, wait until the agent answers."""
+        from qemu.machine import QEMUMachine
+        self._socket_dir = tempfile.TemporaryDirectory(prefix='balloon-')
+        self.console.write_bytes(b'')
+        self._vm = QEMUMachine(str(QEMUS[self.qemu_name]),
+                               args=self.command_line(), name=self.name,
+                               base_temp_dir=self._socket_dir.name,
+                               qmp_timer=timeout)
+        try:
+            self._vm.launch()
+            self.agent = Agent(f'{self._socket_dir.name}/agent', timeout)
+        except (OSError, GuestError) as error:
+            self.kill()
+            raise GuestTimeout(f'{self.name} did not boot within {timeout} s: '
+                               f'{error}\n{self.console_tail()}') from error
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __enter__(self):
+        return self.launch()
+
+    def __exit__(self, kind, value, traceback):
+        try:
+            if kind is None:
+                self.check()
+        finally:
+            self.kill()
+
+    def check(self):
+        """Raise GuestError if QEMU died or the kernel log holds a splat."""
+        if not self._vm.is_running():
+            raise GuestError(f'{self.name}: QEMU is gone (exit status '
+                             f'{self._vm.exitcode()})\n{self._vm.get_log()}')
+        for line in self.log_lines():
+            if SPLATS.search(line) and \
+                    not any(re.search(p, line) for p in self._expected):
+                raise GuestError(f'{self.name}: kernel log: {line.strip()}\n'
+                                 f'{self.console_tail()}')
+
+    def expect_splat(self, pattern):
+        """Let lines of the kernel log pass that match a pattern."""
+        self._expected.append(pattern)
+
+    def kill(self):
+        """End QEMU, keep its own output in build/logs."""
+        if self.agent:
+            self.agent.close()
+            self.agent = None
+        if self._vm and self._vm.is_running():
+            self._vm.kill()
+        if self._vm:
+            self.qemu_log.write_text(self._vm.get_log() or '')
+        if self._socket_dir:
+            self._socket_dir.cleanup()
+            self._socket_dir = None
+
+    def log_lines(self):
+        """The guest's console so far."""
+        return self.console.read_text(errors='replace').splitlines()
+
+    def console_tail(self):
+        """The end of the console, for messages."""
+        return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
+
+    # -- Waiting ------------------------------------------------------------
+
+    def wait_for(self, condition, what, timeout=60, interval=0.02):
+        """Poll until condition() is true; return its value."""
+        end = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > end:
+                raise GuestTimeout(f'{self.name}: {what}: not within '
+                                   f'{timeout} s\n{self.console_tail()}')
+            if not self._vm.is_running():
+                raise GuestError(f'{self.name}: QEMU is gone while waiting: '
+                                 f'{what}\n{self.console_tail()}')
+            time.sleep(interval)
+        return value
+
+    # -- Inside the guest ---------------------------------------------------
+
+    def run(self, text, timeout=60, check=True):
+        """Run a shell command in the guest; return its output."""
+        job = self.agent.spawn(text)
+        try:
+            return job.wait(timeout, check)
+        except GuestTimeout as error:
+            raise GuestTimeout(f'{self.name}: {error}\n'
+                               f'{self.console_tail()}') from None
+
+    def spawn(self, text):
+        """Start a shell command in the guest; return a Job."""
+        return self.agent.spawn(text)
+
+    def read(self, path):
+        """The content of a small file in the guest."""
+        return self.run(f'cat {path}').strip()
+
+    def meminfo(self):
+        """/proc/meminfo in bytes (counts stay counts)."""
+        return self._numbers('/proc/meminfo', 1024)
+
+    def vmstat(self):
+        """/proc/vmstat as numbers."""
+        return self._numbers('/proc/vmstat', 1)
+
+    def _numbers(self, path, kilo):
+        result = {}
+        for line in self.read(path).splitlines():
+            words = line.replace(':', ' ').split()
+            unit = kilo if words[-1] == 'kB' else 1
+            result[words[0]] = int(words[1]) * unit
+        return result
+
+    def load_balloon(self, timeout=30):
+        """Load the balloon driver and wait until it has taken the device."""
+        self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
+        if self._balloon is not None:
+            self.wait_for(self.driver_bound, 'driver bound to device', timeout)
+
+    def unload_balloon(self, timeout=60):
+        """Unload the balloon driver, which gives back what it holds."""
+        self.run('rmmod virtio_balloon', timeout)
+
+    def driver_bound(self):
+        """Whether the balloon driver has a device."""
+        return 'virtio' in self.run(
+            'ls /sys/bus/virtio/drivers/virtio_balloon/', check=False)
+
+    def negotiated(self, bit):
+        """Whether guest and device agreed on a feature bit of the balloon."""
+        text = self.read('/sys/bus/virtio/drivers/virtio_balloon/virtio*'
+                         '/features')
+        return text[bit] == '1'
+
+    @contextmanager
+    def background(self, text, ready=None, timeout=120):
+        """Run a command meanwhile; end it with SIGTERM and check its status.
+
+        ready: a shell condition to wait for before going on.
+        """
+        job = self.spawn(text)
+        if ready:
+            self.wait_for(lambda: not job.running or self.run(
+                f'{ready} && echo yes || true').strip() == 'yes',
+                f'{ready} after "{text}"', timeout)
+        yield job
+        if job.running:
+            job.signal(15)
+        job.wait(timeout)
+
+    # -- Outside ------------------------------------------------------------
+
+    @property
+    def pid(self):
+        """QEMU's process."""
+        return self._vm.get_pid()
+
+    def qmp(self, command, **arguments):
+        """Run a QMP command; return its answer, raise if it is an error."""
+        return self._vm.cmd(command, **arguments)
+
+    def event(self, name, timeout=60, **match):
+        """Wait for a QMP event, whose data may have to match; return it."""
+        wanted = {'data': match} if match else None
+        event = self._vm.event_wait(name, timeout, wanted)
+        if event is None:
+            raise GuestTimeout(f'{self.name}: no event {name} within '
+                               f'{timeout} s\n{self.console_tail()}')
+        return event
+
+    def get(self, name, path='/machine/peripheral/balloon0'):
+        """A QOM property, of the balloon device unless told otherwise."""
+        return self.qmp('qom-get', path=path, property=name)
+
+    def actual(self):
+        """What QEMU says is left to the guest, in bytes."""
+        return self.qmp('query-balloon')['actual']
+
+    def set_target(self, size):
+        """Ask for a balloon target without waiting for it."""
+        self.qmp('balloon', value=size)
+
+    def balloon_to(self, size, timeout=120, interval=0.002):
+        """Ask for a target and wait until it is reached; return seconds."""
+        started = time.monotonic()
+        self.set_target(size)
+        try:
+            self.wait_for(lambda: self.actual() == size,
+                          f'balloon at {size // MIB} MiB', timeout, interval)
+        except GuestTimeout as error:
+            raise GuestTimeout(f'{error}\nit stands at '
+                               f'{self.actual() // MIB} MiB') from None
+        return time.monotonic() - started
+
+    def resident(self):
+        """Resident memory of QEMU in bytes, shared memory included."""
+        text = Path(f'/proc/{self.pid}/smaps_rollup').read_text()
+        return int(re.search(r'^Rss:\s+(\d+)', text, re.M)[1]) * 1024
+
+    def counters(self):
+        """Our QEMU's counters of the balloon (property page-set-stats)."""
+        return self.get('page-set-stats')
+
+    def pause(self):
+        """Stop the guest's CPUs."""
+        self.qmp('stop')
+
+    def resume(self):
+        """Let the guest's CPUs go on."""
+        self.qmp('cont')
