@@ -84,7 +84,8 @@ def build_kernel(title, source, out, log):
     out.mkdir(parents=True, exist_ok=True)
     make = ['make', '-C', source, f'O={out}', 'ARCH=x86_64', 'CC=ccache gcc',
             'HOSTCC=ccache gcc', 'KBUILD_BUILD_TIMESTAMP=1970-01-01',
-            'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build']
+            'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build',
+            'LOCALVERSION=']
     configure_kernel(make, out, env)
     run_logged(title, [*make, f'-j{jobs()}', 'bzImage', 'modules'], log, env=env)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import build, tree
+from harness import build
 from harness.common import BUILD, ROOT, SRC, say
 
 PYTHON = '/usr/bin/python3'
@@ -59,16 +59,14 @@ def tests():
     """make test: everything, then all tests; the last line is the count."""
     junit = BUILD / 'tests.xml'
     junit.unlink(missing_ok=True)
-    failed_setup = ''
+    ready = True
     try:
-        for queue in tree.QUEUES:
-            tree.ensure(queue, strict=False)
         build.everything()
     except Exception as error:  # pylint: disable=broad-except
-        failed_setup = str(error)
+        ready = False
         print(f'error: {error}', file=sys.stderr, flush=True)
     status = 1
-    if not failed_setup:
+    if ready:
         status = subprocess.call(
             [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
              f'--junitxml={junit}', *os.environ.get('TESTS', 'tests').split()],

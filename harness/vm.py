@@ -188,7 +188,7 @@ class Guest:
 
     def __init__(self, qemu='ours', kernel='ours', memory=GIB, backend='anon',
                  balloon=True, append='', args=(), smp=2, trace=(), name=None,
-                 machine='q35', **properties):
+                 machine='pc', **properties):
         self.qemu_name, self.kernel_name = qemu, kernel
         self.memory = memory
         self.accel = accelerator()

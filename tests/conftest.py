@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests share: the way to the harness, and guests that end with them."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.vm import Guest  # pylint: disable=wrong-import-position
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Let fixtures know how the test went."""
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, f'report_{report.when}', report)
+
+
+@pytest.fixture
+def boot(request):
+    """A function that boots a guest: boot(memory=..., page_bitmap=True).
+
+    Takes what Guest takes; load=False leaves the balloon driver unloaded. When
+    the test has passed, the kernel log of every guest is checked; they end with
+    the test in any case.
+    """
+    guests = []
+
+    def start(load=True, **options):
+        name = re.sub(r'\W+', '-', request.node.name).strip('-')
+        guest = Guest(name=f'{name}-{len(guests)}', **options)
+        guests.append(guest)
+        guest.launch()
+        if load:
+            guest.load_balloon()
+        return guest
+
+    yield start
+    try:
+        report = getattr(request.node, 'report_call', None)
+        if report and report.passed:
+            for guest in guests:
+                guest.check()
+    finally:
+        for guest in guests:
+            guest.kill()

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Both kernels boot under both QEMUs; the legacy format moves memory."""
+
+import itertools
+
+import pytest
+
+from harness.vm import GIB, MIB, PAGE
+
+PAIRS = list(itertools.product(('stock', 'ours'), repeat=2))
+
+
+@pytest.mark.parametrize('kernel, qemu', PAIRS)
+def test_legacy_targets(boot, kernel, qemu):
+    """Guest, driver and device agree on every target, up and down."""
+    guest = boot(kernel=kernel, qemu=qemu, memory=GIB)
+    total = guest.meminfo()['MemTotal']
+    for target in (768 * MIB, 300 * MIB + PAGE, 512 * MIB, GIB - PAGE, GIB):
+        guest.balloon_to(target)
+        taken = GIB - target
+        assert guest.actual() == target
+        assert guest.meminfo()['MemTotal'] == total - taken
+        assert guest.vmstat()['nr_balloon_pages'] * PAGE == taken
+
+
+@pytest.mark.parametrize('kernel', ('stock', 'ours'))
+def test_reload(boot, kernel):
+    """A driver that is unloaded gives everything back; loaded, it goes on."""
+    guest = boot(kernel=kernel, qemu='stock', memory=GIB)
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(512 * MIB)
+    guest.unload_balloon()
+    assert guest.meminfo()['MemTotal'] == total
+    guest.load_balloon()
+    guest.wait_for(lambda: guest.actual() == 512 * MIB, 'inflated again')
+
+
+def test_programs(boot):
+    """The programs that other tests rely on do what they say."""
+    guest = boot(qemu='stock', kernel='stock', memory=GIB)
+    before = guest.resident()
+    assert 'filled' in guest.run('memfill 256')
+    assert guest.resident() - before > 240 * MIB
+    with guest.background('pattern 64 > /tmp/pattern 2>&1',
+                          ready='grep -q filled /tmp/pattern'):
+        guest.balloon_to(512 * MIB)
+    assert 'pages checked' in guest.read('/tmp/pattern')
+    assert guest.run('exit 3', check=False) == ''
+    job = guest.spawn('exit 3')
+    job.wait(check=False)
+    assert job.status == 3

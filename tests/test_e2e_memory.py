@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that goes and comes: what guest, QEMU and host say of it."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.vm import GIB, MIB, PAGE, Guest
+
+FORMATS = pytest.mark.parametrize('page_bitmap', [True, False],
+                                  ids=['packed', 'legacy'])
+
+
+def in_balloon(counters):
+    """4 KiB pages that the device has been told of and not been given back."""
+    return counters['inflate-pages'] - counters['deflate-pages']
+
+
+def check_totals(guest, without):
+    """Guest and QEMU agree on the balloon; return its size in bytes.
+
+    without: the guest's MemTotal with an empty balloon
+    """
+    size = guest.memory - guest.actual()
+    assert guest.meminfo()['MemTotal'] == without - size
+    assert guest.vmstat()['nr_balloon_pages'] * PAGE == size
+    if guest.qemu_name == 'ours':
+        assert in_balloon(guest.counters()) * PAGE == size
+        assert guest.counters()['rejected-messages'] == 0
+    return size
+
+
+def touch_all(guest, spare=96 * MIB):
+    """Have a program write to nearly all free memory, and end."""
+    free = guest.meminfo()['MemFree']
+    guest.run(f'memfill {(free - spare) // MIB}', timeout=120)
+
+
+@FORMATS
+def test_targets(page_bitmap):
+    """Inflate and deflate to several targets: exact in the guest and in QEMU."""
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        assert guest.negotiated(9) == page_bitmap
+        total = guest.meminfo()['MemTotal']
+        for target in (512, 768, 256, 1024, 300, 301, 1023, 200, 1024):
+            guest.balloon_to(target * MIB)
+            assert check_totals(guest, total) == GIB - target * MIB
+        # Not a multiple of any block, down to the page.
+        guest.balloon_to(GIB - 77 * PAGE)
+        check_totals(guest, total)
+        guest.balloon_to(GIB)
+        assert check_totals(guest, total) == 0
+
+
+@FORMATS
+@pytest.mark.parametrize('backend', ['anon', 'memfd'])
+def test_resident_memory(page_bitmap, backend):
+    """The host gets back what the guest gave, within 5 %."""
+    with Guest(memory=2 * GIB, backend=backend,
+               page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        touch_all(guest)
+        before = guest.resident()
+        guest.balloon_to(GIB)
+        taken = before - guest.resident()
+        assert taken == pytest.approx(GIB, rel=0.05)
+        # It comes back when the guest uses it again.
+        guest.balloon_to(2 * GIB)
+        touch_all(guest)
+        assert guest.resident() == pytest.approx(before, rel=0.05)
+
+
+@pytest.fixture
+def huge_pages():
+    """768 huge pages of 2 MiB on the host, given back afterwards."""
+    control = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
+    assert control.exists(), 'the host has no huge pages of 2 MiB'
+    before = control.read_text(encoding='ascii')
+    control.write_text(str(int(before) + 768), encoding='ascii')
+    assert int(control.read_text(encoding='ascii')) == int(before) + 768, \
+        'the host could not reserve 768 huge pages'
+    yield control.with_name('free_hugepages')
+    control.write_text(before, encoding='ascii')
+
+
+def test_hugetlb(huge_pages):  # pylint: disable=redefined-outer-name
+    """Huge host pages come back when all of one is in the balloon.
+
+    Also those of which one message names a part and a later one the rest.
+    """
+    def free():
+        return int(huge_pages.read_text(encoding='ascii'))
+
+    with Guest(memory=GIB, backend='hugetlb', page_bitmap=True) as guest:
+        guest.load_balloon()
+        touch_all(guest)
+        before = free()
+        guest.balloon_to(512 * MIB)
+        taken = free() - before
+        assert taken == pytest.approx(256, rel=0.05)
+        # 1 MiB at a time: no message can hold a whole huge page.
+        for target in range(511, 383, -1):
+            guest.balloon_to(target * MIB)
+        assert free() - before == pytest.approx(320, rel=0.07)
+        guest.balloon_to(GIB)
+        touch_all(guest)
+        assert free() == pytest.approx(before, abs=32)
+        guest.balloon_to(512 * MIB)
+        assert free() - before == pytest.approx(256, rel=0.1)
+
+
+@FORMATS
+def test_pattern(page_bitmap):
+    """What a program owns never changes while the balloon moves 50 times."""
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        with guest.background('pattern 256 > /tmp/out',
+                              ready='grep -q filled /tmp/out', timeout=240):
+            for _ in range(50):
+                guest.balloon_to(420 * MIB)
+                guest.balloon_to(900 * MIB)
+        assert 'pages checked' in guest.read('/tmp/out')
+
+
+@FORMATS
+def test_content_after_deflate(page_bitmap):
+    """Memory that was in the balloon holds what is written to it afterwards."""
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        for _ in range(3):
+            guest.balloon_to(256 * MIB)
+            guest.balloon_to(GIB)
+            with guest.background('pattern 700 > /tmp/out', timeout=240,
+                                  ready='grep -q filled /tmp/out'):
+                guest.balloon_to(900 * MIB)
+
+
+@FORMATS
+def test_fragmented(page_bitmap):
+    """A guest without large blocks gives what it has, page by page."""
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        with guest.background('fragment 800 > /tmp/out', timeout=120,
+                              ready='grep -q fragmented /tmp/out'):
+            guest.balloon_to(500 * MIB)
+            check_totals(guest, total)
+        counters = guest.counters()
+        guest.balloon_to(GIB)
+        assert check_totals(guest, total) == 0
+        if page_bitmap:
+            # Fewer bytes than the legacy format would have needed.
+            assert counters['inflate-bytes'] < 4 * counters['inflate-pages']
+
+
+def test_background_snapshot_inhibits_discard(tmp_path):
+    """While a background snapshot runs, pages are counted but not freed."""
+    with Guest(memory=GIB, page_bitmap=True) as guest:
+        guest.load_balloon()
+        touch_all(guest)
+        guest.qmp('migrate-set-capabilities', capabilities=[
+            {'capability': 'background-snapshot', 'state': True}])
+        guest.qmp('migrate-set-parameters', **{'max-bandwidth': 1 * MIB})
+        guest.qmp('migrate', uri=f'file:{tmp_path}/snapshot')
+        guest.wait_for(
+            lambda: guest.qmp('query-migrate').get('status') == 'active',
+            'background snapshot under way')
+        before = guest.counters()
+        guest.balloon_to(512 * MIB)
+        after = guest.counters()
+        assert guest.qmp('query-migrate')['status'] == 'active'
+        assert after['discards'] == before['discards']
+        assert in_balloon(after) * PAGE == 512 * MIB
+        assert after['rejected-messages'] == 0
+        guest.qmp('migrate_cancel')
+        guest.wait_for(
+            lambda: guest.qmp('query-migrate')['status'] == 'cancelled',
+            'background snapshot cancelled')
+        # No retry, no complaint; and it works again.
+        guest.balloon_to(GIB)
+        guest.balloon_to(512 * MIB)
+        assert guest.counters()['discards'] > after['discards']
+        assert not [l for l in guest.log_lines() if 'refused' in l]
