@@ -2,6 +2,7 @@
 """The commands behind the Makefile: python3 -m harness <command>."""
 
 import os
+import signal
 import sys
 
 from harness import common, packages
@@ -22,6 +23,8 @@ def command(name):
 
 def main():
     """Report what a user can do something about in words, not in a traceback."""
+    # A terminated run must not leave its compilers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return command(sys.argv[1])
     except common.Failure as failure:
