@@ -15,7 +15,7 @@ PACKAGES = '''
     libfdt-dev zlib1g-dev
     seabios qemu-system-data
     busybox-static
-    python3 python3-pytest
+    python3 python3-pytest python3-ply codespell
 '''.split()
 
 
