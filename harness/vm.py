@@ -223,14 +223,13 @@ class Guest:
             if not path.exists():
                 raise Failure(f'{path} is missing: run make')
         initramfs = kernel / 'initramfs'
-        console = 'earlyprintk=serial,ttyS0 console=ttyS0 '
         args = ['-machine', f"{parts['machine']},memory-backend=ram",
                 '-accel', self.accel, '-smp', str(parts['smp']),
                 '-nodefaults', '-no-user-config', '-no-reboot',
                 *itertools.chain(*(('-L', path) for path in FIRMWARE)),
                 *self._memory_args(),
                 '-kernel', str(kernel / 'bzImage'), '-initrd', str(initramfs),
-                '-append', f'{console} panic=-1 quiet loglevel=6 '
+                '-append', 'console=ttyS0 panic=-1 quiet loglevel=6 '
                            f"tsc=reliable no_timer_check {parts['append']}"]
         if self._balloon is not None:
             args += ['-device', self.balloon_device()]
