@@ -356,7 +356,8 @@ class Guest:
         return self._numbers('/proc/meminfo', 1024)
 
     def vmstat(self):
-        """/proc/vmstat as numbers."""
+        """/proc/vmstat as numbers, with what the CPUs still keep to themselves."""
+        self.run('echo 1 > /proc/sys/vm/stat_refresh')
         return self._numbers('/proc/vmstat', 1)
 
     def _numbers(self, path, kilo):
