@@ -4,8 +4,8 @@
  *
  * Usage: agent PORT    (process 1 of the guest, or one that it started)
  *
- * The host writes requests to the virtio-serial port; each is a line, for RUN
- * followed by that many bytes of shell text:
+ * The host writes requests to the port, virtio-serial or serial; each is a line,
+ * for RUN followed by that many bytes of shell text:
  *
  *	RUN <id> <length>\n<text>	run "sh -c text" in a process group
  *	SIGNAL <id> <number>\n		send a signal to that group
@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define JOBS_MAX	64
@@ -265,15 +266,20 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
+	struct termios tty;
 	int score;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: agent PORT\n");
 		return 2;
 	}
-	port = open(argv[1], O_RDWR | O_CLOEXEC);
+	port = open(argv[1], O_RDWR | O_CLOEXEC | O_NOCTTY);
 	if (port < 0)
 		die(argv[1]);
+	if (!tcgetattr(port, &tty)) {
+		cfmakeraw(&tty);
+		tcsetattr(port, TCSANOW, &tty);
+	}
 	score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (score < 0 || write(score, "-1000", 5) < 0)
 		perror("agent: oom_score_adj");

@@ -9,6 +9,7 @@
  * is free then comes in blocks of 64 KiB at most, as far as the memory it was
  * given was contiguous.
  */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,12 @@
 #include <unistd.h>
 
 #define PIECE	(64 << 10)
+
+static void on_signal(int number)
+{
+	(void)number;
+	_exit(0);
+}
 
 int main(int argc, char **argv)
 {
@@ -26,6 +33,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: fragment MIB\n");
 		return 2;
 	}
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
 	size = strtoull(argv[1], NULL, 0) << 20;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -10,11 +10,18 @@
  *
  * Prints "filled" when every page has been written.
  */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+static void on_signal(int number)
+{
+	(void)number;
+	_exit(0);
+}
 
 int main(int argc, char **argv)
 {
@@ -32,6 +39,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: memfill [-k] [-s] MIB\n");
 		return 2;
 	}
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
 	size = strtoull(argv[optind], NULL, 0) << 20;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -181,6 +181,8 @@ class Guest:
     args           added to QEMU's arguments
     trace          QEMU trace events, written to self.trace_log
     name           of the log files under build/logs
+    serial         talk to the agent through a serial port: slow, but in reach
+                   after S3, when the virtio console of Linux 7.3 is not
     other keywords properties of the balloon device: page_bitmap=True
     """
 
@@ -188,7 +190,7 @@ class Guest:
 
     def __init__(self, qemu='ours', kernel='ours', memory=GIB, backend='anon',
                  balloon=True, append='', args=(), smp=2, trace=(), name=None,
-                 machine='pc', **properties):
+                 machine='pc', serial=False, **properties):
         self.qemu_name, self.kernel_name = qemu, kernel
         self.memory = memory
         self.accel = accelerator()
@@ -204,7 +206,7 @@ class Guest:
         self._balloon = properties if balloon else None
         self._parts = {'backend': backend, 'append': append, 'smp': smp,
                        'args': list(args), 'trace': tuple(trace),
-                       'machine': machine}
+                       'machine': machine, 'serial': serial}
 
     # -- Start and end ------------------------------------------------------
 
@@ -235,10 +237,11 @@ class Guest:
             args += ['-device', self.balloon_device()]
         if not interactive:
             args += ['-serial', f'file:{self.console}',
-                     '-device', 'virtio-serial-pci,id=serial0',
                      '-chardev', f'socket,id=agent,server=on,wait=off,'
-                                 f'path={self._socket_dir.name}/agent',
-                     '-device', 'virtserialport,chardev=agent,name=agent']
+                                 f'path={self._socket_dir.name}/agent']
+            args += ['-serial', 'chardev:agent'] if parts['serial'] else [
+                '-device', 'virtio-serial-pci,id=serial0',
+                '-device', 'virtserialport,chardev=agent,name=agent']
         if parts['trace']:
             args += ['-D', str(self.trace_log)]
             for event in parts['trace']:
@@ -419,7 +422,8 @@ class Guest:
     def event(self, name, timeout=60, **match):
         """Wait for a QMP event, whose data may have to match; return it."""
         wanted = {'data': match} if match else None
-        event = self._vm.event_wait(name, timeout, wanted)
+        # An integer would be taken for "wait for ever".
+        event = self._vm.event_wait(name, float(timeout), wanted)
         if event is None:
             raise GuestTimeout(f'{self.name}: no event {name} within '
                                f'{timeout} s\n{self.console_tail()}')
