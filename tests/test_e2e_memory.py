@@ -65,10 +65,11 @@ def test_resident_memory(page_bitmap, backend):
         guest.balloon_to(GIB)
         taken = before - guest.resident()
         assert taken == pytest.approx(GIB, rel=0.05)
-        # It comes back when the guest uses it again.
+        # It comes back when the guest uses it again (a bit less: the program
+        # leaves the guest some air, each time elsewhere).
         guest.balloon_to(2 * GIB)
         touch_all(guest)
-        assert guest.resident() == pytest.approx(before, rel=0.05)
+        assert guest.resident() == pytest.approx(before, rel=0.1)
 
 
 @pytest.fixture
