@@ -40,9 +40,12 @@ def interactive():
 
 
 def measure():
-    """make: everything, then the table."""
+    """make: everything, then the tables."""
     build.everything()
-    return subprocess.call([PYTHON, ROOT / 'bench' / 'inflate.py'], cwd=ROOT)
+    return subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'inflate.py'],
+                           cwd=ROOT) \
+        or subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'density.py'],
+                           cwd=ROOT)
 
 
 def summary(junit):
