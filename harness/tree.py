@@ -78,8 +78,22 @@ def queue_text(folder):
 
 # -- Making a tree ----------------------------------------------------------
 
+def unhide(folder):
+    """Take out of .gitignore what hides every file of Debian's kernel source.
+
+    Debian keeps other files in git than we do. With its lines in place, git
+    would neither show nor add a file that a patch is to create.
+    """
+    ignore = folder / '.gitignore'
+    text = ignore.read_text(encoding='utf-8') if ignore.exists() else ''
+    ours, found, _ = text.partition('\n#\n# Debian packaging:')
+    if found:
+        ignore.write_text(ours + '\n', encoding='utf-8')
+
+
 def commit_base(folder, subject):
     """Make the one commit that a tree starts from."""
+    unhide(folder)
     git(folder, 'init', '-q', '-b', 'master')
     for key, value in (('core.looseCompression', '1'), ('gc.auto', '0'),
                        ('core.fsync', 'none')):

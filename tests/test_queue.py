@@ -206,3 +206,14 @@ def test_cover_letter_is_kept_true(small_queue):
     assert '  balloon: say more\n' in first
     tree.refresh('qemu')
     assert cover.read_text() == first
+
+
+def test_new_files_are_seen(tmp_path):
+    """Debian's .gitignore does not hide files that a commit adds to a tree."""
+    (tmp_path / '.gitignore').write_text(
+        '*.o\n\n#\n# Debian packaging: ignore everything\n#\n/*\n!/debian/\n')
+    tree.unhide(tmp_path)
+    assert (tmp_path / '.gitignore').read_text() == '*.o\n\n'
+    (tmp_path / '.gitignore').write_text('/build/\n')
+    tree.unhide(tmp_path)
+    assert (tmp_path / '.gitignore').read_text() == '/build/\n'
