@@ -20,7 +20,7 @@ $(COMMANDS):
 
 help:
 	@echo 'make          from nothing to the table: install, fetch, build, boot, measure'
-	@echo '              (20 minutes on two cores; 3 when all is built)'
+	@echo '              (half an hour on two cores; 6 minutes when all is built)'
 	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
 	@echo ''

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bytes on the inflate queue for each 4 KiB page, by what the guest has done.
 
-Three guests of 2 GiB give 1 GiB each: one that has just booted, one whose free
-memory lies in pieces of 64 KiB at most, and one whose memory is page cache. The
+Three guests of 2 GiB give 1 GiB each: one that has just booted, one most of whose
+free memory lies in pieces of 192 KiB, and one whose memory is page cache. The
 legacy format always takes 4 bytes. These numbers do not depend on the
 accelerator.
 """
@@ -29,7 +29,7 @@ def idle(_guest):
 
 
 def fragmented(guest):
-    """Free memory in pieces of at most 64 KiB."""
+    """Free memory in pieces of 192 KiB."""
     return guest.background('fragment 1700 > /tmp/out', timeout=120,
                             ready='grep -q fragmented /tmp/out')
 

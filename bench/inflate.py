@@ -223,8 +223,8 @@ def show(data):
         'share, after a program has filled their memory and ended')
     say(f"{head['date']}, {head['kernel']}, {head['qemu']}, {head['machine']}, "
         f"{head['cpus']} CPUs")
-    say(f"median (min-max) of {head['rounds']} alternating rounds; pages, "
-        'kicks and discards counted in a round of their own\n')
+    say(f"median (min-max) of {head['rounds']} alternating rounds; kicks, "
+        'bytes and discards counted in a round of their own\n')
     lines = list(rows(data))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:

@@ -6,7 +6,7 @@
  * Usage: fragment MIB
  *
  * Prints "fragmented" when that is done, then waits for a signal to end. What
- * is free then comes in blocks of 64 KiB at most, as far as the memory it was
+ * is free then comes in pieces of 192 KiB at most, as far as the memory it was
  * given was contiguous.
  */
 #include <signal.h>

@@ -13,7 +13,7 @@ PACKAGES = '''
     bc bison flex libelf-dev libssl-dev perl
     ninja-build pkg-config python3-venv libglib2.0-dev libpixman-1-dev
     libfdt-dev zlib1g-dev
-    seabios qemu-system-data
+    seabios qemu-system-data ipxe-qemu
     busybox-static
     python3 python3-pytest python3-ply codespell
 '''.split()

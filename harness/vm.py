@@ -29,8 +29,8 @@ MIB = 1 << 20
 GIB = 1 << 30
 PAGE = 4096
 
-# Firmware from Debian's seabios and qemu-system-data.
-FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu')
+# Firmware from Debian's seabios, qemu-system-data and ipxe-qemu.
+FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu', '/usr/lib/ipxe/qemu')
 SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
                     r'soft lockup|hung task|blocked for more than|'
                     r'list_(add|del) corruption|Bad page state|'

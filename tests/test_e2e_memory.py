@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory that goes and comes: what guest, QEMU and host say of it."""
 
-from pathlib import Path
-
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest
@@ -72,20 +70,7 @@ def test_resident_memory(page_bitmap, backend):
         assert guest.resident() == pytest.approx(before, rel=0.1)
 
 
-@pytest.fixture
-def huge_pages():
-    """768 huge pages of 2 MiB on the host, given back afterwards."""
-    control = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
-    assert control.exists(), 'the host has no huge pages of 2 MiB'
-    before = control.read_text(encoding='ascii')
-    control.write_text(str(int(before) + 768), encoding='ascii')
-    assert int(control.read_text(encoding='ascii')) == int(before) + 768, \
-        'the host could not reserve 768 huge pages'
-    yield control.with_name('free_hugepages')
-    control.write_text(before, encoding='ascii')
-
-
-def test_hugetlb(huge_pages):  # pylint: disable=redefined-outer-name
+def test_hugetlb(huge_pages):
     """Huge host pages come back when all of one is in the balloon.
 
     Also those of which one message names a part and a later one the rest.
