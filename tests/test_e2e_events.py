@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from harness.vm import GIB, MIB, Guest
-from tests.test_e2e_memory import FORMATS, check_totals, in_balloon
+from tests.test_e2e_memory import (FORMATS, check_totals, fragmented,
+                                   in_balloon)
 
 
 @FORMATS
@@ -15,8 +16,7 @@ def test_compaction_migrates_balloon_pages(page_bitmap):
     with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
-        with guest.background('fragment 800 > /tmp/out', timeout=120,
-                              ready='grep -q fragmented /tmp/out'):
+        with fragmented(guest):
             guest.balloon_to(500 * MIB)
         before = guest.vmstat()
         guest.run('echo 1 > /proc/sys/vm/compact_memory')

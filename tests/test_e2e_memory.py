@@ -34,6 +34,12 @@ def touch_all(guest, spare=96 * MIB):
     guest.run(f'memfill {(free - spare) // MIB}', timeout=120)
 
 
+def fragmented(guest):
+    """A context in which free memory of a guest of 1 GiB lies in pieces."""
+    return guest.background('fragment 800 > /tmp/out', timeout=120,
+                            ready='grep -q fragmented /tmp/out')
+
+
 @FORMATS
 def test_targets(page_bitmap):
     """Inflate and deflate to several targets: exact in the guest and in QEMU."""
@@ -128,8 +134,7 @@ def test_fragmented(page_bitmap):
     with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
-        with guest.background('fragment 800 > /tmp/out', timeout=120,
-                              ready='grep -q fragmented /tmp/out'):
+        with fragmented(guest):
             guest.balloon_to(500 * MIB)
             check_totals(guest, total)
         counters = guest.counters()
