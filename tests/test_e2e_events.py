@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.vm import GIB, MIB, Guest
 from tests.test_e2e_memory import (FORMATS, check_totals, fragmented,
-                                   in_balloon)
+                                   in_balloon, sizes)
 
 
 @FORMATS
@@ -170,14 +170,6 @@ def test_hot_unplug_and_plug(page_bitmap):
             guest.balloon_to(GIB)
 
 
-def at_rest(guest, without, target):
-    """Whether the balloon stands at a target, and all accounts agree."""
-    try:
-        return check_totals(guest, without) == guest.memory - target
-    except AssertionError:
-        return False
-
-
 @FORMATS
 def test_targets_change_midway(page_bitmap):
     """New targets in the middle of an inflate or deflate: the last one counts."""
@@ -189,7 +181,8 @@ def test_targets_change_midway(page_bitmap):
                 guest.set_target(target * MIB)
             guest.balloon_to(700 * MIB)
             # It may have passed there on its way to the target before.
-            guest.wait_for(lambda: at_rest(guest, total, 700 * MIB),
+            guest.wait_for(lambda: set(sizes(guest, total)) ==
+                           {guest.memory - 700 * MIB},
                            'balloon at rest, with exact accounts')
         guest.balloon_to(2 * GIB)
         assert check_totals(guest, total) == 0
