@@ -323,7 +323,10 @@ class Guest:
     # -- Waiting ------------------------------------------------------------
 
     def wait_for(self, condition, what, timeout=60, interval=0.02):
-        """Poll until condition() is true; return its value."""
+        """Poll until condition() is true; return its value.
+
+        interval: seconds between two looks, or a function that says how many
+        """
         end = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > end:
@@ -332,7 +335,7 @@ class Guest:
             if not self._vm.is_running():
                 raise GuestError(f'{self.name}: QEMU is gone while waiting: '
                                  f'{what}\n{self.console_tail()}')
-            time.sleep(interval)
+            time.sleep(interval() if callable(interval) else interval)
         return value
 
     # -- Inside the guest ---------------------------------------------------
@@ -441,10 +444,18 @@ class Guest:
         """Ask for a balloon target without waiting for it."""
         self.qmp('balloon', value=size)
 
-    def balloon_to(self, size, timeout=120, interval=0.002):
-        """Ask for a target and wait until it is reached; return seconds."""
+    def balloon_to(self, size, timeout=120):
+        """Ask for a target and wait until it is reached; return seconds.
+
+        Looks every 2 ms at first, then so often that the result is right to
+        1 %: each look takes time from QEMU's main loop, which is what limits
+        the legacy format.
+        """
         started = time.monotonic()
         self.set_target(size)
+
+        def interval():
+            return max(0.002, (time.monotonic() - started) / 100)
         try:
             self.wait_for(lambda: self.actual() == size,
                           f'balloon at {size // MIB} MiB', timeout, interval)
