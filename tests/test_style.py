@@ -32,5 +32,5 @@ def test_checkpatch(queue, patch):
                           env=env, check=False)
     said = [line for line in done.stdout.splitlines() + done.stderr.splitlines()
             if not line.startswith('total:') and ALLOWED not in line]
-    assert 'lines checked' in done.stdout
     assert not said, '\n'.join(said)
+    assert done.returncode == 0 or ALLOWED in done.stdout
