@@ -15,7 +15,7 @@ PACKAGES = '''
     libfdt-dev zlib1g-dev
     seabios qemu-system-data ipxe-qemu
     busybox-static
-    python3 python3-pytest python3-ply codespell
+    python3 python3-pytest python3-ply python3-git codespell
 '''.split()
 
 
