@@ -28,6 +28,8 @@ sys.path.insert(0, str(SRC / 'qemu' / 'python'))
 MIB = 1 << 20
 GIB = 1 << 30
 PAGE = 4096
+# The bandwidth of a migration in bytes per second: 10 Gbit/s.
+BANDWIDTH = 1_250_000_000
 
 # Firmware from Debian's seabios, qemu-system-data and ipxe-qemu.
 FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu', '/usr/lib/ipxe/qemu')
@@ -119,30 +121,79 @@ class Job:
 
 
 class Agent:
-    """The host's end of guest/agent.c."""
+    """The host's end of guest/agent.c, which goes where the guest goes."""
 
     def __init__(self, path, timeout):
         self._numbers = itertools.count(1)
         self._jobs = {}
         self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket = self._reading = self.connect(path, timeout)
+        self._read_so_far = b''
         self._socket.settimeout(timeout)
-        self._socket.connect(str(path))
-        self._stream = self._socket.makefile('rb')
-        if self._stream.readline() != b'READY\n':
+        if self._line() != b'READY':
             raise GuestError('the agent in the guest did not say READY')
         self._socket.settimeout(None)
         threading.Thread(target=self._read, daemon=True).start()
 
+    @staticmethod
+    def connect(path, timeout):
+        """A connection to a QEMU's agent port."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        connection.settimeout(None)
+        return connection
+
+    def move(self, connection):
+        """Go on with the agent at another QEMU, which has the guest now.
+
+        An answer may have begun on the old connection: the reader takes all
+        that is there before it turns to the new one.
+        """
+        with self._lock:
+            old, self._socket = self._socket, connection
+            try:
+                old.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _more(self):
+        """Read something."""
+        while True:
+            try:
+                data = self._reading.recv(65536)
+            except ConnectionResetError:
+                data = b''
+            if data:
+                self._read_so_far += data
+                return
+            with self._lock:
+                if self._reading is self._socket:
+                    raise EOFError
+                self._reading.close()
+                self._reading = self._socket
+
+    def _bytes(self, count):
+        while len(self._read_so_far) < count:
+            self._more()
+        data = self._read_so_far[:count]
+        self._read_so_far = self._read_so_far[count:]
+        return data
+
+    def _line(self):
+        while (end := self._read_so_far.find(b'\n')) < 0:
+            self._more()
+        return self._bytes(end + 1)[:-1]
+
     def _read(self):
         """Hand each answer to its job, until the connection ends."""
         try:
-            while head := self._stream.readline():
-                _, number, status, length = head.split()
-                output = self._stream.read(int(length))
+            while True:
+                _, number, status, length = self._line().split()
+                output = self._bytes(int(length))
                 job = self._jobs.pop(int(number))
                 job.finish(int(status), output.decode(errors='replace'))
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             pass
         for job in list(self._jobs.values()):
             job.finish(255, 'the guest is gone')
@@ -166,7 +217,6 @@ class Agent:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        self._stream.close()
         self._socket.close()
 
 
@@ -183,6 +233,7 @@ class Guest:
     name           of the log files under build/logs
     serial         talk to the agent through a serial port: slow, but in reach
                    after S3, when the virtio console of Linux 7.3 is not
+    incoming       made by twin(): waits for a guest to migrate to it
     other keywords properties of the balloon device: page_bitmap=True
     """
 
@@ -190,7 +241,7 @@ class Guest:
 
     def __init__(self, qemu='ours', kernel='ours', memory=GIB, backend='anon',
                  balloon=True, append='', args=(), smp=2, trace=(), name=None,
-                 machine='pc', serial=False, **properties):
+                 machine='pc', serial=False, incoming=False, **properties):
         self.qemu_name, self.kernel_name = qemu, kernel
         self.memory = memory
         self.accel = accelerator()
@@ -202,6 +253,10 @@ class Guest:
         self.agent = None
         self._vm = None
         self._socket_dir = None
+        self._incoming = incoming
+        # The agent's connection until the guest has come.
+        self._port = None
+        self._twins = itertools.count(1)
         self._expected = []
         self._balloon = properties if balloon else None
         self._parts = {'backend': backend, 'append': append, 'smp': smp,
@@ -242,6 +297,8 @@ class Guest:
             args += ['-serial', 'chardev:agent'] if parts['serial'] else [
                 '-device', 'virtio-serial-pci,id=serial0',
                 '-device', 'virtserialport,chardev=agent,name=agent']
+        if self._incoming:
+            args += ['-incoming', 'defer']
         if parts['trace']:
             args += ['-D', str(self.trace_log)]
             for event in parts['trace']:
@@ -254,7 +311,7 @@ class Guest:
             + device_properties(self._balloon)
 
     def launch(self, timeout=60):
-        """Start QEMU, wait until the agent answers."""
+        """Start QEMU; unless it is to wait for a guest, until the agent answers."""
         from qemu.machine import QEMUMachine
         self._socket_dir = tempfile.TemporaryDirectory(prefix='balloon-')
         self.console.write_bytes(b'')
@@ -264,8 +321,12 @@ class Guest:
                                qmp_timer=timeout)
         try:
             self._vm.launch()
-            self.agent = Agent(f'{self._socket_dir.name}/agent', timeout)
-        except (OSError, GuestError) as error:
+            path = f'{self._socket_dir.name}/agent'
+            if self._incoming:
+                self._port = Agent.connect(path, timeout)
+            else:
+                self.agent = Agent(path, timeout)
+        except (OSError, EOFError, GuestError) as error:
             self.kill()
             raise GuestTimeout(f'{self.name} did not boot within {timeout} s: '
                                f'{error}\n{self.console_tail()}') from error
@@ -304,6 +365,9 @@ class Guest:
         if self.agent:
             self.agent.close()
             self.agent = None
+        if self._port:
+            self._port.close()
+            self._port = None
         if self._vm and self._vm.is_running():
             self._vm.kill()
         if self._vm:
@@ -425,12 +489,12 @@ class Guest:
     def event(self, name, timeout=60, **match):
         """Wait for a QMP event, whose data may have to match; return it."""
         wanted = {'data': match} if match else None
-        # An integer would be taken for "wait for ever".
-        event = self._vm.event_wait(name, float(timeout), wanted)
-        if event is None:
+        try:
+            # An integer would be taken for "wait for ever".
+            return self._vm.event_wait(name, float(timeout), wanted)
+        except TimeoutError:
             raise GuestTimeout(f'{self.name}: no event {name} within '
-                               f'{timeout} s\n{self.console_tail()}')
-        return event
+                               f'{timeout} s\n{self.console_tail()}') from None
 
     def get(self, name, path='/machine/peripheral/balloon0'):
         """A QOM property, of the balloon device unless told otherwise."""
@@ -480,3 +544,69 @@ class Guest:
     def resume(self):
         """Let the guest's CPUs go on."""
         self.qmp('cont')
+
+    # -- Migration ----------------------------------------------------------
+
+    def twin(self, **changes):
+        """A guest made like this one that waits for it to migrate there.
+
+        changes are arguments of Guest. Its logs are its own.
+        """
+        shape = {'qemu': self.qemu_name, 'kernel': self.kernel_name,
+                 'memory': self.memory, 'balloon': self._balloon is not None,
+                 **self._parts, **(self._balloon or {}),
+                 'name': f'{self.name}-{next(self._twins)}'}
+        return Guest(**(shape | changes), incoming=True)
+
+    def start_migration(self, target, downtime=300, bandwidth=BANDWIDTH):
+        """Begin to migrate to a guest that twin() made and that was launched.
+
+        downtime: limit in ms; bandwidth: limit in bytes per second
+
+        Until it is over the agent may answer, but must not be sent anything:
+        it would be lost where the source has been stopped meanwhile.
+        """
+        # pylint: disable=protected-access
+        uri = f'unix:{target._socket_dir.name}/migration'
+        for guest in (target, self):
+            guest.qmp('migrate-set-capabilities', capabilities=[
+                {'capability': 'events', 'state': True}])
+            guest.qmp('migrate-set-parameters', **{
+                'max-bandwidth': bandwidth, 'downtime-limit': downtime})
+        target.qmp('migrate-incoming', uri=uri)
+        self.qmp('migrate', uri=uri)
+
+    def migration(self):
+        """What QEMU says of the migration (query-migrate)."""
+        return self.qmp('query-migrate')
+
+    def end_migration(self, timeout=120):
+        """Wait until a migration is over, one way or the other."""
+        end = time.monotonic() + timeout
+        while True:
+            event = self.event('MIGRATION', max(0.1, end - time.monotonic()))
+            if event['data']['status'] in ('completed', 'failed', 'cancelled'):
+                return self.migration()
+
+    def cancel_migration(self, timeout=60):
+        """Cancel, if it is not too late; say whether it was in time."""
+        self.qmp('migrate_cancel')
+        return self.end_migration(timeout)['status'] == 'cancelled'
+
+    def arrived(self, source, timeout=60):
+        """Wait until the guest runs here; take its agent over from the source."""
+        self.event('MIGRATION', timeout, status='completed')
+        self.event('RESUME', timeout)
+        if source.agent:
+            source.agent.move(self._port)
+            self.agent, source.agent, self._port = source.agent, None, None
+
+    def migrate(self, target, timeout=120, **limits):
+        """Migrate, and go on there; return what QEMU says of it."""
+        self.start_migration(target, **limits)
+        result = self.end_migration(timeout)
+        if result['status'] != 'completed':
+            raise GuestError(f'{self.name}: migration {result["status"]}: '
+                             f'{result.get("error-desc")}')
+        target.arrived(self)
+        return result

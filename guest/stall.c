@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How long a program waits for memory, and how much is left to it.
+ *
+ * Usage: stall MIB
+ *
+ * Takes MIB of memory, writes to every page and gives it back, over and over.
+ * The first ROUNDS rounds say how long that takes; then "ready" is printed.
+ * SIGUSR1 begins the measurement, SIGTERM ends it and prints one line:
+ *
+ *	stall: rounds=N usual=US longest=US total=US free=KIB available=KIB
+ *
+ * usual is the median of the rounds before "ready". longest is the slowest round
+ * of the measurement without that, total the sum over all rounds of what each
+ * took longer. free and available are the least MemFree and MemAvailable that a
+ * second thread saw meanwhile, which looks every 10 ms.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS	31
+
+static volatile sig_atomic_t begun, ended;
+static unsigned long least_free = -1UL, least_available = -1UL;
+
+static void on_signal(int number)
+{
+	if (number == SIGUSR1)
+		begun = 1;
+	else
+		ended = 1;
+}
+
+static int64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int64_t one_round(size_t size, size_t page)
+{
+	int64_t started = now();
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED) {
+		perror("stall");
+		exit(1);
+	}
+	for (size_t i = 0; i < size; i += page)
+		*(volatile uint64_t *)(memory + i) = i + 1;
+	munmap(memory, size);
+	return now() - started;
+}
+
+static unsigned long field(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	if (!at) {
+		fprintf(stderr, "stall: no %s\n", name);
+		exit(1);
+	}
+	return strtoul(at + strlen(name), NULL, 10);
+}
+
+static void look(int fd)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	unsigned long free, available;
+
+	if (n < 0) {
+		perror("stall: /proc/meminfo");
+		exit(1);
+	}
+	text[n] = '\0';
+	free = field(text, "MemFree:");
+	available = field(text, "MemAvailable:");
+	if (free < least_free)
+		least_free = free;
+	if (available < least_available)
+		least_available = available;
+}
+
+static void *watch(void *unused)
+{
+	int fd = open("/proc/meminfo", O_RDONLY);
+
+	while (!ended) {
+		if (begun)
+			look(fd);
+		usleep(10000);
+	}
+	return unused;
+}
+
+static int compare(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv)
+{
+	size_t page = sysconf(_SC_PAGESIZE), size;
+	int64_t before[ROUNDS], usual, longest = 0, total = 0;
+	unsigned long rounds = 0;
+	pthread_t watcher;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: stall MIB\n");
+		return 2;
+	}
+	size = strtoull(argv[1], NULL, 0) << 20;
+	signal(SIGUSR1, on_signal);
+	signal(SIGTERM, on_signal);
+	if (pthread_create(&watcher, NULL, watch, NULL)) {
+		fprintf(stderr, "stall: no thread\n");
+		return 1;
+	}
+	for (int i = 0; i < ROUNDS; i++)
+		before[i] = one_round(size, page);
+	qsort(before, ROUNDS, sizeof(*before), compare);
+	usual = before[ROUNDS / 2];
+	printf("ready\n");
+	fflush(stdout);
+	while (!begun && !ended)
+		one_round(size, page);
+	while (!ended) {
+		int64_t more = one_round(size, page) - usual;
+
+		rounds++;
+		if (more > longest)
+			longest = more;
+		if (more > 0)
+			total += more;
+	}
+	pthread_join(watcher, NULL);
+	printf("stall: rounds=%lu usual=%lld longest=%lld total=%lld free=%lu available=%lu\n",
+	       rounds, (long long)usual / 1000, (long long)longest / 1000,
+	       (long long)total / 1000, least_free, least_available);
+	return 0;
+}
