@@ -6,14 +6,17 @@
  *
  * Takes MIB of memory, writes to every page and gives it back, over and over.
  * The first ROUNDS rounds say how long that takes; then "ready" is printed.
- * SIGUSR1 begins the measurement, SIGTERM ends it and prints one line:
+ * SIGUSR1 begins the measurement ("begun" is printed), SIGTERM ends it and
+ * prints one line:
  *
- *	stall: rounds=N usual=US longest=US total=US free=KIB available=KIB
+ *	stall: rounds=N usual=US longest=US total=US free_before=KIB free=KIB
+ *	available=KIB
  *
  * usual is the median of the rounds before "ready". longest is the slowest round
  * of the measurement without that, total the sum over all rounds of what each
  * took longer. free and available are the least MemFree and MemAvailable that a
- * second thread saw meanwhile, which looks every 10 ms.
+ * second thread saw meanwhile, which looks every 10 ms; free_before is the least
+ * MemFree that it saw before SIGUSR1.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,7 +32,9 @@
 #define ROUNDS	31
 
 static volatile sig_atomic_t begun, ended;
-static unsigned long least_free = -1UL, least_available = -1UL;
+/* Before and after SIGUSR1. */
+static unsigned long least_free[2] = { -1UL, -1UL };
+static unsigned long least_available[2] = { -1UL, -1UL };
 
 static void on_signal(int number)
 {
@@ -74,7 +79,7 @@ static unsigned long field(const char *text, const char *name)
 	return strtoul(at + strlen(name), NULL, 10);
 }
 
-static void look(int fd)
+static void look(int fd, int phase)
 {
 	char text[4096];
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
@@ -87,10 +92,10 @@ static void look(int fd)
 	text[n] = '\0';
 	free = field(text, "MemFree:");
 	available = field(text, "MemAvailable:");
-	if (free < least_free)
-		least_free = free;
-	if (available < least_available)
-		least_available = available;
+	if (free < least_free[phase])
+		least_free[phase] = free;
+	if (available < least_available[phase])
+		least_available[phase] = available;
 }
 
 static void *watch(void *unused)
@@ -98,8 +103,7 @@ static void *watch(void *unused)
 	int fd = open("/proc/meminfo", O_RDONLY);
 
 	while (!ended) {
-		if (begun)
-			look(fd);
+		look(fd, begun);
 		usleep(10000);
 	}
 	return unused;
@@ -138,6 +142,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (!begun && !ended)
 		one_round(size, page);
+	printf("begun\n");
+	fflush(stdout);
 	while (!ended) {
 		int64_t more = one_round(size, page) - usual;
 
@@ -148,8 +154,9 @@ int main(int argc, char **argv)
 			total += more;
 	}
 	pthread_join(watcher, NULL);
-	printf("stall: rounds=%lu usual=%lld longest=%lld total=%lld free=%lu available=%lu\n",
+	printf("stall: rounds=%lu usual=%lld longest=%lld total=%lld free_before=%lu free=%lu available=%lu\n",
 	       rounds, (long long)usual / 1000, (long long)longest / 1000,
-	       (long long)total / 1000, least_free, least_available);
+	       (long long)total / 1000, least_free[0], least_free[1],
+	       least_available[1]);
 	return 0;
 }

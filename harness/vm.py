@@ -545,6 +545,19 @@ class Guest:
         """Let the guest's CPUs go on."""
         self.qmp('cont')
 
+    def start_request(self, kind, **arguments):
+        """Ask the guest for something (QMP balloon-request); return the id."""
+        return self.qmp('balloon-request', type=kind, **arguments)['id']
+
+    def request_ends(self, number, timeout=120):
+        """Wait until a request has ended; return the event's data."""
+        return self.event('BALLOON_REQUEST_COMPLETED', timeout,
+                          id=number)['data']
+
+    def request(self, kind, timeout=120, **arguments):
+        """Ask the guest for something and wait for it."""
+        return self.request_ends(self.start_request(kind, **arguments), timeout)
+
     # -- Migration ----------------------------------------------------------
 
     def twin(self, **changes):
