@@ -4,11 +4,11 @@
 PYTHON := /usr/bin/python3
 HARNESS := $(PYTHON) -B -m harness
 
-export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH
+export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test fetch
+COMMANDS := tree refresh kernel qemu stock run test test-long migration fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
 
@@ -23,6 +23,9 @@ help:
 	@echo '              (half an hour on two cores; 6 minutes when all is built)'
 	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
+	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
+	@echo '              which they must tell from ours; SEED=N repeats a run'
+	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
 	@echo ''
 	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'
 	@echo '              FORCE=1 puts work in them aside and applies the queues anew'

@@ -141,24 +141,16 @@ def boot(case, name, size):
     return guest
 
 
-def counters(guest):
-    """Our device's counters; nothing of a stock one."""
-    if guest.qemu_name == 'stock':
-        return {}
-    return guest.get('host-request-stats')
-
-
-def result(guest, info, before):
-    """What is kept of query-migrate and of the counters."""
+def result(guest, info):
+    """What is kept of query-migrate, and of our device's counters."""
     ram = info['ram']
-    after = counters(guest)
     skipped = ram['total'] // PAGE - ram['normal'] - ram['duplicate']
     return {'ms': info['total-time'], 'downtime': info['downtime'],
             'bytes': ram['transferred'], 'pages': ram['normal'],
             'zero-pages': ram['duplicate'], 'skipped': max(0, skipped),
             'syncs': ram['dirty-sync-count'],
-            'device': {key: after[key] - value for key, value in before.items()
-                       if isinstance(value, int)}}
+            'device': guest.get('migration-stats')
+                      if guest.qemu_name == 'ours' else {}}
 
 
 def one_migration(guest):
@@ -166,7 +158,6 @@ def one_migration(guest):
     target = guest.twin()
     try:
         target.launch()
-        before = counters(guest)
         guest.start_migration(target, downtime=DOWNTIME)
         info = guest.end_migration(300)
         if info['status'] != 'completed':
@@ -174,7 +165,7 @@ def one_migration(guest):
                           f"{info.get('error-desc')}")
         target.event('RESUME')
         target.check()
-        measured = result(guest, info, before)
+        measured = result(guest, info)
     finally:
         target.kill()
     guest.resume()
@@ -211,12 +202,12 @@ def one_paid(guest, reclaim):
         guest.request('reclaim')
     stall = guest.spawn('exec stall 64 > /tmp/stall')
     guest.wait_for(lambda: not stall.running or 'ready' in
-                   guest.read('/tmp/stall'), 'stall is ready')
+                   guest.said('/tmp/stall'), 'stall is ready')
     target = guest.twin()
     try:
         target.launch()
         stall.signal(10)
-        guest.wait_for(lambda: 'begun' in guest.read('/tmp/stall'),
+        guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'),
                        'stall has begun')
         guest.migrate(target, timeout=300, downtime=DOWNTIME)
     except BaseException:
@@ -253,7 +244,10 @@ def measure(args):
     for case in args.cases:
         say(f'case {case}: {CASES[case].__doc__} '
             f'({int(time.monotonic() - started)} s)')
-        data['cases'][case] = measure_case(case, size, args.rounds)
+        found = data['cases'][case] = measure_case(case, size, args.rounds)
+        for mode, runs in found.items():
+            say(f"    {mode}: {cell([run['ms'] for run in runs])} ms, "
+                f"{cell([run['bytes'] for run in runs], 1e-6)} MB")
     if not args.no_stall:
         say(f'what the guest pays ({int(time.monotonic() - started)} s)')
         for name in GUESTS:

@@ -58,7 +58,19 @@ def summary(junit):
     return counts.get('tests', 0) - failed, failed
 
 
-def tests():
+def migration():
+    """make migration: everything, then the table of live migration."""
+    build.everything()
+    return subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'migration.py'],
+                           cwd=ROOT)
+
+
+def long_tests():
+    """make test-long: everything, then the tests that take long."""
+    return tests('long')
+
+
+def tests(marked='not long'):
     """make test: everything, then all tests; the last line is the count."""
     junit = BUILD / 'tests.xml'
     junit.unlink(missing_ok=True)
@@ -72,7 +84,7 @@ def tests():
     if ready:
         status = subprocess.call(
             [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
-             f'--junitxml={junit}', *os.environ.get('TESTS', 'tests').split()],
+             f'--junitxml={junit}', '-m', marked, *os.environ.get('TESTS', 'tests').split()],
             cwd=ROOT, stdin=subprocess.DEVNULL)
     passed, failed = summary(junit)
     if (status or not passed) and not failed:

@@ -52,6 +52,10 @@ class GuestTimeout(GuestError, TimeoutError):
     """Something did not happen in time; the message quotes the console."""
 
 
+class Refused(GuestError):
+    """QEMU refused a QMP command, in these words."""
+
+
 def accelerator():
     """'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
     forced = os.environ.get('ACCEL')
@@ -368,9 +372,8 @@ class Guest:
         if self._port:
             self._port.close()
             self._port = None
-        if self._vm and self._vm.is_running():
-            self._vm.kill()
         if self._vm:
+            self._vm.kill()
             self.qemu_log.write_text(self._vm.get_log() or '')
         if self._socket_dir:
             self._socket_dir.cleanup()
@@ -420,6 +423,10 @@ class Guest:
     def read(self, path):
         """The content of a small file in the guest."""
         return self.run(f'cat {path}').strip()
+
+    def said(self, path):
+        """What a program has written to a file so far, if there is one yet."""
+        return self.run(f'cat {path} 2>/dev/null', check=False)
 
     def meminfo(self):
         """/proc/meminfo in bytes (counts stay counts)."""
@@ -483,8 +490,12 @@ class Guest:
         return self._vm.get_pid()
 
     def qmp(self, command, **arguments):
-        """Run a QMP command; return its answer, raise if it is an error."""
-        return self._vm.cmd(command, **arguments)
+        """Run a QMP command; return its answer, raise Refused if it is an error."""
+        from qemu.qmp import ExecuteError
+        try:
+            return self._vm.cmd(command, **arguments)
+        except ExecuteError as error:
+            raise Refused(str(error)) from error
 
     def event(self, name, timeout=60, **match):
         """Wait for a QMP event, whose data may have to match; return it."""
@@ -495,6 +506,20 @@ class Guest:
         except TimeoutError:
             raise GuestTimeout(f'{self.name}: no event {name} within '
                                f'{timeout} s\n{self.console_tail()}') from None
+
+    def events(self, name):
+        """The data of all events of a kind that have come by now."""
+        found = [event for event in self._vm.get_qmp_events()
+                 if event['event'] == name]
+        return [event['data'] for event in found]
+
+    def running(self):
+        """Whether QEMU runs."""
+        return self._vm.is_running()
+
+    def output(self):
+        """What QEMU itself has said, once it has ended (see kill())."""
+        return self.qemu_log.read_text(errors='replace')
 
     def get(self, name, path='/machine/peripheral/balloon0'):
         """A QOM property, of the balloon device unless told otherwise."""

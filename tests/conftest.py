@@ -12,6 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness.vm import Guest  # pylint: disable=wrong-import-position
 
 
+def pytest_configure(config):
+    """Name the marker of what `make test-long` runs."""
+    config.addinivalue_line('markers', 'long: takes long; not in make test')
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """Let fixtures know how the test went."""

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the host asks and what the guest does: QMP balloon-request."""
+
+import itertools
+import subprocess
+
+import pytest
+
+from bench.migration import disk_image, disks
+from harness.common import capture
+from harness.vm import GIB, MIB, Guest, Refused
+from tests.test_e2e_features import HINT, REPORTING, STATS, label
+from tests.test_e2e_memory import check_totals, fragmented
+
+HOST_REQ_VQ = 10
+
+
+@pytest.fixture
+def cached():
+    """A guest with 896 MiB of files in its page cache."""
+    with Guest(memory=1280 * MIB, host_request=True,
+               args=disks(disk_image(128 * MIB))) as guest:
+        guest.load_balloon()
+        guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
+                  'mount -t ext4 -o ro /dev/vd$i /tmp/$i; done')
+        read_files(guest)
+        yield guest
+
+
+def read_files(guest):
+    """Fill the page cache."""
+    guest.run('cat /tmp/?/file > /dev/null', timeout=120)
+    assert guest.meminfo()['Cached'] > 850 * MIB
+
+
+@pytest.fixture(name='disk')
+def fixture_disk(tmp_path):
+    """Arguments for a disk to write to, and its image."""
+    def make(throttle=None):
+        image = tmp_path / 'disk.ext4'
+        capture(['/sbin/mkfs.ext4', '-q', '-F', image, '512M'])
+        args = ['-blockdev', f'file,node-name=file,filename={image}']
+        if throttle:
+            args += ['-object', f'throttle-group,id=slow,x-bps-write={throttle}',
+                     '-blockdev', 'throttle,node-name=disk,throttle-group=slow,'
+                                  'file=file']
+        node = 'disk' if throttle else 'file'
+        return image, [*args, '-device', f'virtio-blk-pci,drive={node}']
+    return make
+
+
+def mount(guest):
+    """Mount the disk to write to."""
+    guest.run('mkdir /tmp/disk && mount -t ext4 /dev/vda /tmp/disk')
+
+
+def write_file(guest, mib):
+    """Have so much dirty page cache."""
+    # Nothing but a sync writes it back meanwhile.
+    guest.run('cd /proc/sys/vm && echo 90 > dirty_ratio && '
+              'echo 90 > dirty_background_ratio && '
+              'echo 0 > dirty_writeback_centisecs')
+    guest.run(f'dd if=/dev/urandom of=/tmp/disk/new bs=1M count={mib}',
+              timeout=120)
+    assert guest.meminfo()['Dirty'] > mib * MIB * 0.9
+
+
+def unharmed(guest):
+    """Nobody was killed and nothing swapped."""
+    counted = guest.vmstat()
+    assert counted['oom_kill'] == 0
+    assert counted.get('pswpout', 0) == 0
+
+
+def test_reclaim_so_much(cached):
+    """Page cache becomes free memory: as much as was asked for, or a bit more."""
+    assert cached.negotiated(HOST_REQ_VQ)
+    for size in (MIB, 16 * MIB, 100 * MIB, 300 * MIB):
+        before = cached.meminfo()
+        data = cached.request('reclaim', size=size)
+        after = cached.meminfo()
+        assert data['status'] == 'done' and data['type'] == 'reclaim'
+        assert size <= data['bytes'] <= size * 9 // 8 + 16 * MIB
+        gained = after['MemFree'] - before['MemFree']
+        assert gained == pytest.approx(data['bytes'], abs=16 * MIB)
+        lost = before['Cached'] - after['Cached']
+        assert size - 16 * MIB <= lost <= size * 9 // 8 + 16 * MIB
+    unharmed(cached)
+
+
+def test_reclaim_all(cached):
+    """All page cache that can go goes; more than there is, is partial."""
+    for arguments, status in (({}, 'done'), ({'size': 4 * GIB}, 'partial')):
+        read_files(cached)
+        before = cached.meminfo()
+        data = cached.request('reclaim', **arguments)
+        after = cached.meminfo()
+        assert data['status'] == status
+        assert data['bytes'] > 850 * MIB
+        assert after['Cached'] < 64 * MIB
+        gained = after['MemFree'] - before['MemFree']
+        assert gained == pytest.approx(data['bytes'], abs=32 * MIB)
+    # What is left is not worth much; and the files can be read again.
+    assert cached.request('reclaim')['bytes'] < 32 * MIB
+    read_files(cached)
+    unharmed(cached)
+
+
+def test_reclaim_from_busy_guest(cached):
+    """Programs keep their memory while cache is taken away and read again."""
+    with cached.background('pattern 150 > /tmp/out', timeout=240,
+                           ready='grep -q filled /tmp/out'):
+        reader = cached.spawn('for n in 1 2 3; do cat /tmp/?/file; done '
+                              '> /dev/null')
+        while reader.running:
+            assert cached.request('reclaim', size=100 * MIB)['status'] in \
+                ('done', 'partial')
+        reader.wait()
+    unharmed(cached)
+
+
+def test_reclaim_then_inflate(cached):
+    """The host gets the memory of the page cache: ask, then inflate."""
+    before = cached.resident()
+    cached.request('reclaim')
+    cached.balloon_to(350 * MIB)
+    assert before - cached.resident() > 800 * MIB
+    unharmed(cached)
+
+
+def test_sync(disk):
+    """What was written is on the disk, and no longer dirty."""
+    image, args = disk()
+    with Guest(memory=GIB, host_request=True, args=args) as guest:
+        guest.load_balloon()
+        mount(guest)
+        write_file(guest, 60)
+        data = guest.request('sync')
+        assert (data['status'], data['bytes']) == ('done', 0)
+        left = guest.meminfo()
+        assert left['Dirty'] + left['Writeback'] < MIB
+        summed = guest.run('md5sum < /tmp/disk/new').split()[0]
+        on_disk = subprocess.run(
+            f'/sbin/debugfs -R "cat /new" {image} 2>/dev/null | md5sum',
+            shell=True, capture_output=True, text=True, check=True).stdout
+        assert on_disk.split()[0] == summed
+
+
+def test_unused_pages():
+    """What the guest names is what it has free."""
+    with Guest(memory=GIB, host_request=True) as guest:
+        guest.load_balloon()
+        data = guest.request('unused-pages')
+        free = guest.meminfo()['MemFree']
+        assert data['status'] == 'done'
+        assert data['bytes'] == pytest.approx(free, rel=0.05)
+        assert data['largest'] >= 4 * MIB
+        assert 0 < data['ranges'] < 10000
+        with fragmented(guest):
+            data = guest.request('unused-pages')
+            free = guest.meminfo()['MemFree']
+            assert data['bytes'] == pytest.approx(free, rel=0.05)
+            assert data['ranges'] > 2000
+        # It all comes back, and the guest never missed it.
+        assert guest.request('unused-pages')['bytes'] > 0.9 * free
+
+
+def test_cancel(cached):
+    """A request that is cancelled ends soon, and the next one works."""
+    seen = set()
+    for _ in range(20):
+        for kind in ('unused-pages', 'reclaim'):
+            number = cached.start_request(kind)
+            try:
+                cached.qmp('balloon-cancel', id=number)
+            except Refused as error:
+                assert 'run' in str(error)
+            seen.add(cached.request_ends(number, 10)['status'])
+        assert cached.request('unused-pages')['status'] == 'done'
+        if 'cancelled' in seen:
+            break
+    assert 'cancelled' in seen and seen <= {'cancelled', 'done'}
+    with pytest.raises(Refused):
+        cached.qmp('balloon-cancel', id=number)
+
+
+def test_busy_and_timeout(disk):
+    """A slow sync: another request is refused; it can time out meanwhile."""
+    _, args = disk(throttle=4 * MIB)
+    with Guest(memory=GIB, host_request=True, args=args) as guest:
+        guest.load_balloon()
+        mount(guest)
+        write_file(guest, 40)
+        number = guest.start_request('sync', timeout=2)
+        with pytest.raises(Refused, match=f'{number} is still running'):
+            guest.start_request('reclaim')
+        data = guest.request_ends(number, 30)
+        assert (data['id'], data['status']) == (number, 'timed-out')
+        # It cannot be interrupted: the guest is still at it.
+        with pytest.raises(Refused, match=f'{number} is still running'):
+            guest.start_request('reclaim')
+
+        def accepted():
+            try:
+                return guest.start_request('unused-pages')
+            except Refused:
+                return None
+        later = guest.wait_for(accepted, 'the sync has ended', 60, 0.1)
+        assert guest.request_ends(later)['status'] == 'done'
+        # One event for each request.
+        assert not guest.events('BALLOON_REQUEST_COMPLETED')
+        left = guest.meminfo()
+        assert left['Dirty'] + left['Writeback'] < MIB
+
+
+@pytest.mark.parametrize('page_bitmap', [True, False],
+                         ids=['packed', 'legacy'])
+def test_while_balloon_moves(page_bitmap):
+    """Requests and targets at the same time: both are done, exactly."""
+    with Guest(memory=2 * GIB, host_request=True,
+               page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        for _ in range(8):
+            for target, kind in ((300, 'unused-pages'), (1800, 'reclaim'),
+                                 (600, 'sync'), (1500, 'unused-pages')):
+                guest.set_target(target * MIB)
+                assert guest.request(kind)['status'] == 'done'
+        guest.balloon_to(700 * MIB)
+        check_totals(guest, total)
+        unused = guest.request('unused-pages')['bytes']
+        assert unused == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
+        guest.balloon_to(2 * GIB)
+        assert check_totals(guest, total) == 0
+
+
+def test_unload_during_request(cached):
+    """The driver goes at any moment; what ran is reported, the next one works."""
+    for kind in ('unused-pages', 'reclaim', 'sync') * 4:
+        number = cached.start_request(kind)
+        cached.unload_balloon()
+        assert cached.request_ends(number)['status'] in ('done', 'aborted')
+        with pytest.raises(Refused, match='no balloon driver'):
+            cached.start_request(kind)
+        cached.load_balloon()
+        assert cached.request('unused-pages')['status'] == 'done'
+        read_files(cached)
+
+
+def test_suspend_during_request():
+    """S3 ends a request, or comes after it; waking up brings the queue back."""
+    with Guest(memory=GIB, host_request=True, page_bitmap=True,
+               serial=True) as guest:
+        guest.load_balloon()
+        for kind in ('unused-pages', 'reclaim', 'sync'):
+            job = guest.spawn('echo mem > /sys/power/state')
+            number = guest.start_request(kind)
+            guest.event('SUSPEND')
+            guest.qmp('system_wakeup')
+            job.wait(60)
+            assert guest.request_ends(number)['status'] in ('done', 'aborted')
+            assert guest.request('unused-pages')['status'] == 'done'
+
+
+def test_reset_during_request():
+    """A guest that reboots ends a request without an answer."""
+    with Guest(memory=GIB, host_request=True) as guest:
+        guest.load_balloon()
+        number = guest.start_request('unused-pages')
+        guest.qmp('system_reset')
+        assert guest.request_ends(number)['status'] in ('done', 'aborted')
+
+
+def test_unplug_during_request():
+    """The device goes with its request; a new one takes requests."""
+    with Guest(memory=GIB, host_request=True) as guest:
+        guest.load_balloon()
+        for _ in range(3):
+            number = guest.start_request('unused-pages')
+            guest.qmp('device_del', id='balloon0')
+            guest.event('DEVICE_DELETED', device='balloon0')
+            assert guest.request_ends(number)['status'] in ('done', 'aborted')
+            with pytest.raises(Refused):
+                guest.start_request('sync')
+            guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
+                      **{'host-request': True})
+            guest.wait_for(guest.driver_bound, 'driver bound to new device')
+            assert guest.request('unused-pages')['status'] == 'done'
+
+
+@pytest.mark.parametrize('append', ['init_on_free=1', 'page_poison=1'])
+def test_content_of_free_pages_counts(append):
+    """A guest that relies on what is in free pages does not name any."""
+    with Guest(memory=512 * MIB, host_request=True, append=append) as guest:
+        guest.load_balloon()
+        data = guest.request('unused-pages')
+        assert (data['status'], data['bytes']) == ('unsupported', 0)
+        assert guest.request('reclaim')['status'] == 'done'
+        assert guest.request('sync')['status'] == 'done'
+
+
+REFUSALS = {
+    'no device': ({'balloon': False}, 'No balloon device'),
+    'property off': ({}, 'host-request=on'),
+    'old driver': ({'host_request': True, 'kernel': 'stock'},
+                   'no balloon driver'),
+}
+
+
+@pytest.mark.parametrize('why', REFUSALS)
+def test_refused(why):
+    """Errors say what is missing."""
+    options, words = REFUSALS[why]
+    with Guest(memory=512 * MIB, **options) as guest:
+        guest.load_balloon()
+        for kind in ('reclaim', 'sync', 'unused-pages'):
+            with pytest.raises(Refused, match=words):
+                guest.start_request(kind)
+        with pytest.raises(Refused):
+            guest.qmp('balloon-cancel', id=1)
+
+
+def test_refused_meanwhile():
+    """Not yet booted, or stopped, is told from not able to."""
+    with Guest(memory=512 * MIB, host_request=True) as guest:
+        with pytest.raises(Refused, match='no balloon driver'):
+            guest.start_request('sync')
+        guest.load_balloon()
+        guest.pause()
+        with pytest.raises(Refused, match='stopped'):
+            guest.start_request('sync')
+        guest.resume()
+        for arguments in ({'type': 'sync', 'size': MIB},
+                          {'type': 'reclaim', 'size': 0}):
+            with pytest.raises(Refused, match='size'):
+                guest.qmp('balloon-request', **arguments)
+        assert guest.request('sync')['status'] == 'done'
+
+
+COMBINATIONS = [(qemu, kernel, bit, hint, reporting)
+                for qemu, (kernel, bit, hint, reporting) in itertools.product(
+                    ('ours',), itertools.product(('ours', 'stock'),
+                                                 *[(False, True)] * 3))]
+
+
+@pytest.mark.parametrize('combination', COMBINATIONS, ids=label)
+def test_combination(combination):
+    """The queue is found wherever the other features put it."""
+    _, kernel, bit, hint, reporting = combination
+    properties, args = {}, []
+    if hint:
+        properties = {'free_page_hint': 'on', 'iothread': 'hints'}
+        args = ['-object', 'iothread,id=hints']
+    with Guest(kernel=kernel, memory=512 * MIB, args=args, host_request=True,
+               page_bitmap=bit, free_page_reporting=reporting,
+               **properties) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        assert guest.negotiated(HOST_REQ_VQ) == (kernel == 'ours')
+        assert guest.negotiated(HINT) == hint
+        assert guest.negotiated(REPORTING) == reporting
+        assert guest.negotiated(STATS)
+        for target in (256, 512):
+            if kernel == 'ours':
+                assert guest.request('unused-pages')['status'] == 'done'
+            guest.balloon_to(target * MIB)
+        check_totals(guest, total)
+        guest.qmp('qom-set', path='/machine/peripheral/balloon0',
+                  property='guest-stats-polling-interval', value=1)
+        guest.wait_for(lambda: guest.get('guest-stats')['last-update'],
+                       'statistics from the guest')

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Live migration with unused pages left out: nothing is lost, much is saved."""
+
+import os
+import random
+import re
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from harness.vm import GIB, MIB, PAGE, Guest, Refused
+from tests.journey import CASES, OURS, Journey, ask
+
+HINT = {'free_page_hint': 'on', 'iothread': 'hints',
+        'args': ['-object', 'iothread,id=hints']}
+
+
+@pytest.fixture
+def seed():
+    """Of what is done when; printed if the test fails."""
+    value = int(os.environ.get('SEED') or time.time())
+    print(f'SEED={value}')
+    return value
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda n: CASES[n].__name__)
+def test_nothing_lost(case, seed, tmp_path):
+    """In each of the benchmark's cases, with small downtime limits."""
+    with Journey(case, seed, tmp_path) as journey:
+        for downtime in (100, 30):
+            result = journey.go(downtime=downtime)
+            assert result['ram']['dirty-sync-count'] >= 2
+
+
+def test_cancelled_and_restarted(seed, tmp_path):
+    """A migration that is cancelled at any moment leaves no trace."""
+    rng = random.Random(seed)
+    with Journey(2, seed, tmp_path) as journey:
+        for _ in range(4):
+            journey.cancel(rng.uniform(0, 1.5), downtime=30)
+        journey.go(downtime=30)
+        journey.cancel(0, downtime=30)
+        journey.go(downtime=30)
+
+
+def test_requests_meanwhile(seed, tmp_path):
+    """Requests during a migration are answered, or refused in clear words."""
+    rng = random.Random(seed)
+    with Journey(1, seed, tmp_path) as journey:
+        for kind in ('reclaim', 'sync', 'unused-pages'):
+            journey.go(lambda source, _target, kind=kind:
+                       ask(source, (kind, kind), rng), downtime=100)
+            # Whatever has become of it, the next one works.
+            assert journey.guest.request(kind)['status'] in ('done', 'partial')
+
+
+def test_request_ends_at_destination(seed, tmp_path):
+    """A sync that runs when the guest moves is reported where it ends."""
+    with Journey(4, seed, tmp_path) as journey:
+        journey.guest.run('dd if=/dev/zero of=/tmp/own/zero bs=1M count=60')
+        number = journey.guest.start_request('sync')
+        source = journey.guest
+        journey.go(downtime=100)
+        ended = source.events('BALLOON_REQUEST_COMPLETED') + \
+            journey.guest.events('BALLOON_REQUEST_COMPLETED')
+        if not ended:
+            ended = [journey.guest.request_ends(number)]
+        assert [(end['id'], end['status']) for end in ended] == \
+            [(number, 'done')]
+
+
+@contextmanager
+def ending(guest):
+    """Check a guest, and end it in any case."""
+    try:
+        yield guest
+        guest.check()
+    finally:
+        guest.kill()
+
+
+def travel(guest, **changes):
+    """One migration of a quiet guest; (guest at the destination, numbers)."""
+    target = guest.twin(**changes)
+    try:
+        target.launch()
+        result = guest.migrate(target, downtime=300)
+    except BaseException:
+        target.kill()
+        raise
+    guest.kill()
+    return target, result
+
+
+def free_after_use(guest):
+    """Have a program write to most of memory, and end."""
+    guest.run(f'memfill {guest.memory * 3 // 4 // MIB}', timeout=120)
+
+
+def test_unused_pages_are_skipped():
+    """Most of what was written to and freed is not sent."""
+    with Guest(memory=GIB, **OURS) as guest:
+        guest.load_balloon()
+        free_after_use(guest)
+        target, result = travel(guest)
+        with ending(target):
+            assert result['ram']['transferred'] < 200 * MIB
+            assert target.run('echo there').strip() == 'there'
+
+
+def test_ballooned_pages_are_skipped():
+    """What is in the balloon is not even looked at; it comes back whole."""
+    with Guest(memory=GIB, **OURS) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        guest.balloon_to(300 * MIB)
+        target, result = travel(guest)
+        with ending(target):
+            ram = result['ram']
+            sent = (ram['normal'] + ram['duplicate']) * PAGE
+            assert sent < 500 * MIB
+            assert target.actual() == 300 * MIB
+            with target.background('pattern 100 > /tmp/out',
+                                   ready='grep -q filled /tmp/out'):
+                target.balloon_to(GIB)
+            assert target.meminfo()['MemTotal'] == total
+
+
+def test_hint_and_host_request():
+    """With both features, host requests are used: the guest keeps its memory."""
+    with Guest(memory=GIB, **OURS, **HINT) as guest:
+        guest.load_balloon()
+        free_after_use(guest)
+        stall = guest.spawn('exec stall 64 > /tmp/stall')
+        guest.wait_for(lambda: 'ready' in guest.said('/tmp/stall'), 'ready')
+        stall.signal(10)
+        guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'begun')
+        target, result = travel(guest)
+        with ending(target):
+            stall.signal(15)
+            stall.wait()
+            said = dict(word.split('=') for word in
+                        target.said('/tmp/stall').split() if '=' in word)
+            assert int(said['free_before']) - int(said['free']) < 32 << 10
+            assert result['ram']['transferred'] < 250 * MIB
+
+
+def test_guest_without_driver():
+    """A guest whose driver is not loaded, or never asks, migrates as ever."""
+    with Guest(memory=GIB, **OURS) as guest:
+        free_after_use(guest)
+        target, result = travel(guest)
+        with ending(target):
+            assert result['ram']['transferred'] > 700 * MIB
+            target.load_balloon()
+            target.balloon_to(512 * MIB)
+
+
+@pytest.mark.parametrize('kernel', ['ours', 'stock'])
+def test_between_with_and_without(kernel):
+    """What the guest uses must be there; what it does not use need not be."""
+    with Guest(memory=GIB, kernel=kernel, **OURS) as guest:
+        guest.load_balloon()
+        target = guest.twin(**dict.fromkeys(OURS, False)).launch()
+        if kernel == 'stock':
+            with ending(target):
+                guest.migrate(target)
+                target.balloon_to(512 * MIB)
+            return
+        try:
+            guest.start_migration(target)
+            guest.end_migration()
+            guest.wait_for(lambda: not target.running(), 'refused')
+        finally:
+            target.kill()
+        assert re.search('[Ff]eatures .* unsupported', target.output())
+        # Nothing has happened to the source.
+        guest.resume()
+        target, _ = travel(guest)
+        with ending(target):
+            assert target.request('sync')['status'] == 'done'
+
+
+def test_from_without_to_with():
+    """A guest that was started without the features keeps being without."""
+    with Guest(memory=GIB, page_bitmap=False, host_request=False) as guest:
+        guest.load_balloon()
+        target, _ = travel(guest, **OURS)
+        with ending(target):
+            target.balloon_to(512 * MIB)
+            with pytest.raises(Refused, match='negotiated'):
+                target.start_request('sync')

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A hundred migrations under load, and QEMUs that lose pages on purpose."""
+
+import os
+import random
+import shutil
+import time
+
+import pytest
+
+from harness import build, tree
+from harness.common import BUILD, ROOT
+from harness.vm import MIB, QEMUS
+from tests.journey import CASES, Journey, Lost, ask
+
+pytestmark = pytest.mark.long
+
+# Of each of the six cases.
+STEPS = 18
+# How many migrations a broken QEMU may take until it is found out.
+PATIENCE = 60
+MUTANTS = sorted((ROOT / 'tests' / 'mutants').glob('*.patch'))
+
+
+@pytest.fixture
+def rng():
+    """Says what is done when; its seed is printed if the test fails."""
+    seed = int(os.environ.get('SEED') or time.time())
+    print(f'SEED={seed}')
+    return random.Random(seed)
+
+
+def at_random(journey, rng, steps):
+    """Migrations, some of them cancelled, some with requests meanwhile.
+
+    Return how many were completed.
+    """
+    completed = 0
+    for _ in range(steps):
+        limits = {'downtime': rng.choice((30, 100, 300))}
+        if rng.random() < 0.3:
+            completed += not journey.cancel(rng.uniform(0, 1.5), **limits)
+        kinds = [rng.choice(('reclaim', 'sync', 'unused-pages'))
+                 for _ in range(rng.randrange(3))]
+        if journey.case == 5:
+            journey.guest.set_target(rng.randrange(700, 1400) * MIB)
+        journey.go(lambda source, _target, kinds=kinds:
+                   ask(source, kinds, rng), **limits)
+        completed += 1
+    return completed
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda n: CASES[n].__name__)
+def test_many(case, rng, tmp_path):
+    """At least a hundred over all cases; every page is checked after each."""
+    with Journey(case, rng.randrange(1 << 30), tmp_path) as journey:
+        done = at_random(journey, rng, STEPS)
+    print(f'{done} migrations')
+    assert done >= STEPS >= 100 / len(CASES)
+
+
+def build_mutant(patch):
+    """Our QEMU with a patch that breaks it; the program's path.
+
+    One tree and one build serve all mutants.
+    """
+    folder = BUILD / 'mutants'
+    source, head = folder / 'src', tree.rev(tree.tree('qemu'), 'HEAD')
+    if not source.exists():
+        tree.git(tree.tree('qemu'), 'worktree', 'prune')
+        tree.git(tree.tree('qemu'), 'worktree', 'add', '-q', '--detach', source,
+                 head)
+    tree.git(source, 'checkout', '-q', '-f', '--detach', head)
+    tree.git(source, 'apply', patch)
+    build.build_qemu(f'QEMU with {patch.name}', source, folder / 'qemu',
+                     'mutant')
+    program = folder / f'qemu-{patch.stem}'
+    shutil.copy2(folder / 'qemu' / 'qemu-system-x86_64', program)
+    return program
+
+
+@pytest.mark.parametrize('patch', MUTANTS, ids=lambda patch: patch.stem)
+def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
+    """What test_many does tells a QEMU that loses pages from one that does not.
+
+    A page of the kernel may be the first that is lost: then the guest does not
+    answer any more, or says so in its log.
+    """
+    monkeypatch.setitem(QEMUS, 'mutant', build_mutant(patch))
+    done = 0
+    try:
+        while done < PATIENCE:
+            folder = tmp_path / str(done)
+            folder.mkdir()
+            with Journey(rng.choice((1, 2)), rng.randrange(1 << 30), folder,
+                         qemu='mutant', rate=0) as journey:
+                for _ in range(10):
+                    journey.go(downtime=300)
+                    done += 1
+    except Lost as lost:
+        print(f'caught in migration {done + 1}: {lost}')
+        return
+    pytest.fail(f'not caught within {done} migrations')
+
+
+def test_mutants_are_there():
+    """The two ways to lose pages that must be caught."""
+    assert {patch.stem for patch in MUTANTS} >= {'stale-id', 'early-ask'}
