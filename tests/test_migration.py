@@ -6,6 +6,7 @@ import random
 import re
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,48 @@ def ending(guest):
         guest.check()
     finally:
         guest.kill()
+
+
+def zero_pages_of_churn(guest, one_of):
+    """Overwrite some pages that look like churn's in a guest that is stopped.
+
+    Return how many.
+    """
+    for line in Path(f'/proc/{guest.pid}/maps').read_text().splitlines():
+        first, last = (int(number, 16) for number in
+                       line.split()[0].split('-'))
+        if last - first == guest.memory:
+            break
+    found = []
+    with open(f'/proc/{guest.pid}/mem', 'r+b', 0) as memory:
+        for at in range(first, last, MIB):
+            memory.seek(at)
+            words = memoryview(memory.read(MIB)).cast('Q')
+            found += [at + i * 8 for i in range(0, MIB // 8, PAGE // 8)
+                      if words[i] > 1 << 32 and words[i + 8] == words[i] + 1
+                      and words[i + 16] == words[i] + 2]
+        for at in found[::one_of]:
+            memory.seek(at)
+            memory.write(bytes(PAGE))
+    return len(found[::one_of])
+
+
+def test_churn_notices():
+    """Pages that turn into zeroes behind the guest's back are found out."""
+    with Guest(memory=512 * MIB, balloon=False) as guest:
+        job = guest.spawn('exec churn -s 1 200 > /tmp/churn')
+        guest.wait_for(lambda: 'ready' in guest.said('/tmp/churn'), 'ready')
+        job.signal(10)
+        guest.wait_for(lambda: guest.said('/tmp/churn').count('check 1') == 2,
+                       'check')
+        guest.pause()
+        assert zero_pages_of_churn(guest, 100) > 50
+        guest.resume()
+        job.signal(10)
+        job.wait(60, check=False)
+        said = guest.said('/tmp/churn')
+        assert job.status == 1, said
+        assert 'zeroes' in said and 'pages wrong' in said
 
 
 def travel(guest, **changes):
