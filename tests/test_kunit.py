@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own tests, run by kunit.py on UML; one result per suite here."""
+"""The kernel's own tests, run by kunit.py; one result per suite and machine.
+
+All suites run on UML. Those of mm run on an emulated x86_64 too, which has
+what UML has not: holes, zones, nodes, memory that goes offline.
+"""
 
 import functools
 import json
+import os
 import re
 import subprocess
 
@@ -10,22 +15,54 @@ import pytest
 
 from harness.build import compiler_environment
 from harness.common import BUILD, LOGS, SRC, jobs, tail
+from harness.vm import FIRMWARE
 
-KUNITCONFIG = 'drivers/virtio/tests/.kunitconfig'
 SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
+SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
+           'mm': 'mm/tests/unused_pages_kunit.c'}
+CONFIGS = {'virtio': 'drivers/virtio/tests/.kunitconfig',
+           'mm': 'mm/tests/.kunitconfig'}
+
+# Two nodes whose border lies within a pageblock, and a hole up to 4 GiB.
+X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 1',
+            '-machine pc,max-ram-below-4g=512M', '-m 1280M',
+            '-object memory-backend-ram,id=m0,size=643M,reserve=off',
+            '-object memory-backend-ram,id=m1,size=637M,reserve=off',
+            '-numa node,memdev=m0,cpus=0', '-numa node,memdev=m1')
+X86_CONFIG = (*(f'{name}=y' for name in (
+                  'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA',
+                  'MEMORY_HOTPLUG', 'MEMORY_HOTREMOVE', 'COMPACTION',
+                  'HUGETLBFS', 'DEBUG_KERNEL', 'DEBUG_VM', 'PROVE_LOCKING',
+                  'DEBUG_ATOMIC_SLEEP')),
+              *(f'{name}=n' for name in (
+                  'MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT',
+                  'USB_SUPPORT', 'SUSPEND', 'X86_MCE', 'HWMON', 'ACPI_FAN',
+                  'ACPI_THERMAL', 'PERF_EVENTS_INTEL_UNCORE')))
+
+# What each machine runs, and with which arguments for kunit.py.
+MACHINES = {
+    'uml': (('virtio', 'mm'), ('--build_dir={build}/kunit',)),
+    'x86_64': (('mm',), ('--build_dir={build}/kunit-x86', '--arch=x86_64',
+                         f"--qemu_args={' '.join(X86_QEMU)}",
+                         *(f'--kconfig_add=CONFIG_{option}'
+                           for option in X86_CONFIG))),
+}
 
 
 @functools.cache
-def results():
+def results(machine):
     """What kunit.py says: (status, {suite: [(case, verdict)]}, log)."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    out, log = BUILD / 'kunit.json', LOGS / 'kunit.log'
+    out, log = BUILD / f'kunit-{machine}.json', LOGS / f'kunit-{machine}.log'
     out.unlink(missing_ok=True)
     env = compiler_environment()
+    env['PATH'] = f"{BUILD / 'qemu'}{os.pathsep}{env['PATH']}"
+    groups, arguments = MACHINES[machine]
     with open(log, 'wb') as file:
         done = subprocess.run(
             ['./tools/testing/kunit/kunit.py', 'run', f'--jobs={jobs()}',
-             f'--build_dir={BUILD}/kunit', f'--kunitconfig={KUNITCONFIG}',
+             *(argument.format(build=BUILD) for argument in arguments),
+             *(f'--kunitconfig={CONFIGS[group]}' for group in groups),
              '--make_options=CC=ccache gcc', '--make_options=HOSTCC=ccache gcc',
              '--timeout=600', f'--json={out}'],
             cwd=SRC / 'linux', env=env, stdin=subprocess.DEVNULL, stdout=file,
@@ -45,25 +82,42 @@ def collect(group, suites):
         collect(sub, suites)
 
 
-def suites_in_tree():
-    """The names of the suites in the sources; one that fails if there is none."""
-    sources = sorted((SRC / 'linux').glob('drivers/virtio/tests/*.c'))
+def suites_in_tree(group):
+    """The names of a group's suites in the sources; never none."""
+    sources = sorted((SRC / 'linux').glob(SOURCES[group]))
     names = [name for path in sources
              for name in SUITE.findall(path.read_text(encoding='utf-8'))]
-    return names or ['(no suite in drivers/virtio/tests)']
+    return names or [f'(no suite in {SOURCES[group]})']
 
 
-@pytest.mark.parametrize('suite', suites_in_tree())
-def test_suite(suite):
-    """Every case of the suite ran and passed."""
-    _, suites, log = results()
+def runs():
+    """Every machine with every suite that it must run."""
+    return [(machine, suite) for machine, (groups, _) in MACHINES.items()
+            for group in groups for suite in suites_in_tree(group)]
+
+
+@pytest.mark.parametrize('machine,suite', runs())
+def test_suite(machine, suite):
+    """Every case of the suite ran and passed.
+
+    UML may skip a case that x86_64 has to pass.
+    """
+    _, suites, log = results(machine)
     cases = suites.get(suite, [])
     assert cases, f'{suite} did not run; the end of {log}:\n{tail(log, 40)}'
-    bad = [f'{case}: {status}' for case, status in cases if status != 'PASS']
+    bad = [f'{case}: {status}' for case, status in cases
+           if status != 'PASS' and not
+           (status == 'SKIP' and must_pass_elsewhere(machine, suite))]
     assert not bad, f'{bad}; the end of {log}:\n{tail(log, 60)}'
 
 
-def test_run():
+def must_pass_elsewhere(machine, suite):
+    """Whether a suite runs on UML here, and on x86_64 without excuse."""
+    return machine == 'uml' and ('x86_64', suite) in runs()
+
+
+@pytest.mark.parametrize('machine', MACHINES)
+def test_run(machine):
     """kunit.py is content, and the kernel said nothing bad meanwhile."""
-    status, suites, log = results()
+    status, suites, log = results(machine)
     assert status == 0 and suites, f'the end of {log}:\n{tail(log, 40)}'
