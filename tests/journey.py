@@ -38,6 +38,8 @@ class Journey:
         self.case, self._checks = case, 0
         # Of the file that is in the page cache in case 4.
         self.sum = None
+        # Requests that ended at the source of the last migration.
+        self.ended = []
         args = ['-blockdev', f'file,node-name=own,filename={folder}/own.ext4',
                 '-device', 'virtio-blk-pci,drive=own']
         if case == 4:
@@ -107,6 +109,7 @@ class Journey:
             target.kill()
             raise
         self.guest = target
+        self.ended = source.events('BALLOON_REQUEST_COMPLETED')
         source.kill()
         self.check()
         return result
