@@ -25,9 +25,9 @@ def interactive():
     from harness.vm import GIB, QEMUS, Guest
     build.kernel()
     build.qemu()
-    properties = {}
-    if has_property(QEMUS['ours'], 'virtio-balloon-pci', 'page-bitmap'):
-        properties['page_bitmap'] = True
+    properties = {name.replace('-', '_'): True
+                  for name in ('page-bitmap', 'host-request')
+                  if has_property(QEMUS['ours'], 'virtio-balloon-pci', name)}
     with tempfile.TemporaryDirectory(prefix='balloon-') as folder:
         guest = Guest(memory=2 * GIB, **properties)
         line = [str(QEMUS['ours']), *guest.command_line(interactive=True),
