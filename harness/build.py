@@ -38,7 +38,10 @@ def copy_if_newer(source, target):
         raise Failure(f'the build left no {source.relative_to(ROOT)}')
     if not target.exists() or \
             target.stat().st_mtime_ns != source.stat().st_mtime_ns:
-        shutil.copy2(source, target)
+        # A guest may be running the old one.
+        part = target.with_name(f'{target.name}.part')
+        shutil.copy2(source, part)
+        part.rename(target)
 
 
 # -- Kernel -----------------------------------------------------------------

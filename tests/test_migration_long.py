@@ -65,7 +65,7 @@ def build_mutant(patch):
     One tree and one build serve all mutants.
     """
     folder = BUILD / 'mutants'
-    source, head = folder / 'src', tree.rev(tree.tree('qemu'), 'HEAD')
+    source, head = folder / 'src/qemu', tree.rev(tree.tree('qemu'), 'HEAD')
     if not source.exists():
         tree.git(tree.tree('qemu'), 'worktree', 'prune')
         tree.git(tree.tree('qemu'), 'worktree', 'add', '-q', '--detach', source,
