@@ -15,7 +15,16 @@ CHECK, END = 10, 15
 
 
 class Lost(Exception):
-    """The destination does not have what the source had."""
+    """The destination does not have what the source had.
+
+    proven: a page was wrong, or the kernel complained; else the guest does not
+    answer, which may have other reasons.
+    """
+
+    @property
+    def proven(self):
+        """Whether it is clear what was lost."""
+        return bool(re.search('pages wrong|kernel log', str(self)))
 
 
 class Journey:
