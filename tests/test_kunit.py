@@ -32,8 +32,8 @@ X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 1',
 X86_CONFIG = (*(f'{name}=y' for name in (
                   'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA',
                   'MEMORY_HOTPLUG', 'MEMORY_HOTREMOVE', 'COMPACTION',
-                  'HUGETLBFS', 'DEBUG_KERNEL', 'DEBUG_VM', 'PROVE_LOCKING',
-                  'DEBUG_ATOMIC_SLEEP')),
+                  'HUGETLBFS', 'DEBUG_KERNEL', 'DEBUG_VM', 'DEBUG_VM_PGFLAGS',
+                  'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP')),
               *(f'{name}=n' for name in (
                   'MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT',
                   'USB_SUPPORT', 'SUSPEND', 'X86_MCE', 'HWMON', 'ACPI_FAN',
