@@ -98,15 +98,13 @@ static void look(int fd, int phase)
 		least_available[phase] = available;
 }
 
-static void *watch(void *unused)
+static void *watch(void *fd)
 {
-	int fd = open("/proc/meminfo", O_RDONLY);
-
 	while (!ended) {
-		look(fd, begun);
+		look(*(int *)fd, begun);
 		usleep(10000);
 	}
-	return unused;
+	return NULL;
 }
 
 static int compare(const void *a, const void *b)
@@ -120,6 +118,7 @@ int main(int argc, char **argv)
 {
 	size_t page = sysconf(_SC_PAGESIZE), size;
 	int64_t before[ROUNDS], usual, longest = 0, total = 0;
+	int fd = open("/proc/meminfo", O_RDONLY);
 	unsigned long rounds = 0;
 	pthread_t watcher;
 
@@ -130,7 +129,9 @@ int main(int argc, char **argv)
 	size = strtoull(argv[1], NULL, 0) << 20;
 	signal(SIGUSR1, on_signal);
 	signal(SIGTERM, on_signal);
-	if (pthread_create(&watcher, NULL, watch, NULL)) {
+	/* The watcher may not get to it before it is over: look here as well. */
+	look(fd, 0);
+	if (pthread_create(&watcher, NULL, watch, &fd)) {
 		fprintf(stderr, "stall: no thread\n");
 		return 1;
 	}
@@ -154,6 +155,7 @@ int main(int argc, char **argv)
 			total += more;
 	}
 	pthread_join(watcher, NULL);
+	look(fd, 1);
 	printf("stall: rounds=%lu usual=%lld longest=%lld total=%lld free_before=%lu free=%lu available=%lu\n",
 	       rounds, (long long)usual / 1000, (long long)longest / 1000,
 	       (long long)total / 1000, least_free[0], least_free[1],
