@@ -264,7 +264,8 @@ def test_suspend_during_request():
 
 def test_reset_during_request():
     """A guest that reboots ends a request without an answer."""
-    with Guest(memory=GIB, host_request=True) as guest:
+    with Guest(memory=GIB, host_request=True,
+               args=['-action', 'reboot=reset']) as guest:
         guest.load_balloon()
         number = guest.start_request('unused-pages')
         guest.qmp('system_reset')
