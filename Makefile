@@ -50,7 +50,7 @@ clean:
 	rm -rf build/kernel build/qemu build/stock/kernel build/stock/qemu \
 		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
-		build/kunit-x86 build/logs \
+		build/kunit-x86 build/kunit-qemu build/logs \
 		build/*.json build/*.xml
 
 clean-src:

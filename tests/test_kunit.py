@@ -15,7 +15,7 @@ import pytest
 
 from harness.build import compiler_environment
 from harness.common import BUILD, LOGS, SRC, jobs, tail
-from harness.vm import FIRMWARE
+from harness.vm import FIRMWARE, QEMUS, accelerator
 
 SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
 SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
@@ -49,6 +49,26 @@ MACHINES = {
 }
 
 
+def qemu_wrapper():
+    """A folder with our QEMU, with the accelerator that works here.
+
+    kunit.py tries KVM first, wherever there is a /dev/kvm, and would hang.
+    """
+    folder = BUILD / 'kunit-qemu'
+    folder.mkdir(exist_ok=True)
+    wrapper = folder / 'qemu-system-x86_64'
+    wrapper.write_text(f"""#!/bin/bash
+options=()
+while [ $# -gt 0 ]; do
+    if [ "$1" = -accel ]; then shift; else options+=("$1"); fi
+    shift
+done
+exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
+""", encoding='utf-8')
+    wrapper.chmod(0o755)
+    return folder
+
+
 @functools.cache
 def results(machine):
     """What kunit.py says: (status, {suite: [(case, verdict)]}, log)."""
@@ -56,7 +76,7 @@ def results(machine):
     out, log = BUILD / f'kunit-{machine}.json', LOGS / f'kunit-{machine}.log'
     out.unlink(missing_ok=True)
     env = compiler_environment()
-    env['PATH'] = f"{BUILD / 'qemu'}{os.pathsep}{env['PATH']}"
+    env['PATH'] = f'{qemu_wrapper()}{os.pathsep}{env["PATH"]}'
     groups, arguments = MACHINES[machine]
     with open(log, 'wb') as file:
         done = subprocess.run(
