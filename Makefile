@@ -51,7 +51,7 @@ clean:
 		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-qemu build/logs \
-		build/*.json build/*.xml
+		build/*.json build/*.xml build/*.ext4 build/mutants
 
 clean-src:
 	@$(HARNESS) $@

@@ -17,10 +17,7 @@ exchange four bytes per page.
 
 import argparse
 import contextlib
-import datetime
-import json
 import os
-import platform
 import re
 import sys
 from pathlib import Path
@@ -28,10 +25,9 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness import base, tree  # pylint: disable=wrong-import-position
-from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
-from harness.vm import (GIB, MIB, PAGE, Guest, accelerator,  # pylint: disable=wrong-import-position
-                        qemu_version)
+from bench import report  # pylint: disable=wrong-import-position
+from harness.common import BUILD, say  # pylint: disable=wrong-import-position
+from harness.vm import GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
 
 TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
 # name in the table -> which halves, which properties
@@ -165,22 +161,9 @@ def measure(args):
 
 def header(args):
     """What the numbers were measured on."""
-    versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
-                for queue in tree.QUEUES}
-    return {'date': datetime.datetime.now(datetime.timezone.utc)
-            .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
-            'cpus': len(os.sched_getaffinity(0)), 'machine': cpu_model(),
-            'kernel': versions['linux'], 'qemu': versions['qemu'],
-            'qemu_ours': qemu_version('ours'), 'host': platform.release(),
-            'size_gib': args.size, 'to_gib': args.to,
-            'touched_gib': args.touched, 'rounds': args.rounds}
-
-
-def cpu_model():
-    """The host CPU's name."""
-    text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
-    match = re.search(r'^model name\s*:\s*(.*)$', text, re.M)
-    return match[1] if match else platform.machine()
+    return report.environment() | {
+        'size_gib': args.size, 'to_gib': args.to,
+        'touched_gib': args.touched, 'rounds': args.rounds}
 
 
 def cell(values):
@@ -215,36 +198,15 @@ def rows(data):
 def show(data):
     """Print header and table."""
     head = data['header']
-    under = {'tcg': 'under TCG (no KVM on this machine: compare columns, not '
-             'with hardware)', 'kvm': 'under KVM'}
     say(f"\nGuests of {head['size_gib']:g} GiB inflated to {head['to_gib']:g} "
-        f"GiB and deflated back, {under.get(head['accelerator'], '')}")
+        f'GiB and deflated back, {report.under(head)}')
     say(f"Touched: guests of {head['touched_gib']:g} GiB, inflated by the same "
         'share, after a program has filled their memory and ended')
-    say(f"{head['date']}, {head['kernel']}, {head['qemu']}, {head['machine']}, "
-        f"{head['cpus']} CPUs")
+    say(report.where(head))
     say(f"median (min-max) of {head['rounds']} alternating rounds; kicks, "
         'bytes and discards counted in a round of their own\n')
-    lines = list(rows(data))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        say('  '.join(text.ljust(width) if i == 0 else text.rjust(width)
-                      for i, (text, width) in enumerate(zip(line, widths))))
-
-
-def main():
-    """Measure, print, write."""
-    args = options()
-    data = measure(args)
-    show(data)
-    path = Path(args.json)
-    path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
-    say(f'\nin full: {path}')
-    return 0
+    report.table(list(rows(data)))
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f'error: {failure}')
+    report.run(options, measure, show)

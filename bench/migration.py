@@ -18,24 +18,19 @@ because there most memory is free. These guests do go on at the destination.
 
 import argparse
 import contextlib
-import datetime
-import json
 import os
-import platform
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.inflate import cpu_model  # pylint: disable=wrong-import-position
-from harness import tree  # pylint: disable=wrong-import-position
-from harness.common import BUILD, Failure, capture, say  # pylint: disable=wrong-import-position
-from harness.vm import (BANDWIDTH, GIB, MIB, PAGE, Guest, accelerator,  # pylint: disable=wrong-import-position
-                        qemu_version)
+from bench import report  # pylint: disable=wrong-import-position
+from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
+from harness.disk import disk_image, disks  # pylint: disable=wrong-import-position
+from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
 
 DOWNTIME = 300
 HINT = {'qemu': 'stock', 'kernel': 'stock', 'free_page_hint': 'on',
@@ -47,8 +42,6 @@ NONE_, HINT_, OURS_, RECLAIMED = ('no help', 'free page hint', 'ours',
                                   'ours, reclaimed')
 GUESTS = {NONE_: {'qemu': 'stock', 'kernel': 'stock'}, HINT_: HINT, OURS_: OURS}
 MODES = (NONE_, HINT_, OURS_, RECLAIMED)
-# Disks that hold a file each for case 4; they fill 7/8 of the guest's memory.
-DISKS = 7
 
 
 # -- Cases ------------------------------------------------------------------
@@ -98,36 +91,6 @@ def dirtying(guest):
 CASES = {1: idle, 2: freed, 3: fragmented, 4: page_cache, 5: ballooned,
          6: dirtying}
 
-
-def disk_image(size):
-    """An ext4 image that holds one file of as many bytes without a zero page."""
-    image = BUILD / f'file-{size // MIB}.ext4'
-    if image.exists():
-        return image
-    part = image.with_suffix('.part')
-    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        block = os.urandom(MIB)
-        with open(f'{folder}/file', 'wb') as file:
-            for _ in range(size // MIB):
-                file.write(block)
-        part.unlink(missing_ok=True)
-        capture(['/sbin/mkfs.ext4', '-q', '-O', '^has_journal', '-m', '0', '-d',
-                 folder, part, f'{size // MIB * 17 // 16 + 16}M'])
-    part.rename(image)
-    return image
-
-
-def disks(image):
-    """QEMU's arguments for DISKS read-only disks with the same content."""
-    args = []
-    for i in range(DISKS):
-        args += ['-blockdev', f'file,node-name=disk{i},filename={image},'
-                              'read-only=on,locking=off',
-                 '-device', f'virtio-blk-pci,drive=disk{i}']
-    return args
-
-
-# -- Measurement ------------------------------------------------------------
 
 def boot(case, name, size):
     """A guest with its balloon driver loaded."""
@@ -260,15 +223,9 @@ def measure(args):
 
 def header(args):
     """What the numbers were measured on."""
-    versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
-                for queue in tree.QUEUES}
-    return {'date': datetime.datetime.now(datetime.timezone.utc)
-            .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
-            'cpus': len(os.sched_getaffinity(0)), 'machine': cpu_model(),
-            'kernel': versions['linux'], 'qemu': versions['qemu'],
-            'qemu_ours': qemu_version('ours'), 'host': platform.release(),
-            'size_gib': args.size, 'rounds': args.rounds,
-            'bandwidth': BANDWIDTH, 'downtime_limit_ms': DOWNTIME}
+    return report.environment() | {
+        'size_gib': args.size, 'rounds': args.rounds,
+        'bandwidth': BANDWIDTH, 'downtime_limit_ms': DOWNTIME}
 
 
 # -- What must be reached ---------------------------------------------------
@@ -341,20 +298,13 @@ def rows(data):
 def show(data):
     """Print header, table and what was reached."""
     head = data['header']
-    under = {'tcg': 'under TCG (no KVM on this machine: compare columns, not '
-             'with hardware)', 'kvm': 'under KVM'}
     say(f"\nGuests of {head['size_gib']:g} GiB migrated on one machine, limits "
         f"10 Gbit/s and {head['downtime_limit_ms']} ms of downtime, "
-        f"{under.get(head['accelerator'], '')}")
-    say(f"{head['date']}, {head['kernel']}, {head['qemu']}, {head['machine']}, "
-        f"{head['cpus']} CPUs; it took {head['seconds']} s")
+        f'{report.under(head)}')
+    say(f"{report.where(head)}; it took {head['seconds']} s")
     say(f"median (min-max) of {head['rounds']} rounds; {NONE_} and {HINT_}: the "
         'unpatched pair\n')
-    lines = list(rows(data))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        say('  '.join(text.ljust(width) if i == 0 else text.rjust(width)
-                      for i, (text, width) in enumerate(zip(line, widths))))
+    report.table(list(rows(data)))
     say('')
     for line in data['reached']:
         verdict = 'reached' if line['reached'] else 'MISSED '
@@ -376,19 +326,5 @@ def options():
     return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
 
 
-def main():
-    """Measure, print, write."""
-    args = options()
-    data = measure(args)
-    show(data)
-    path = Path(args.json)
-    path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
-    say(f'\nin full: {path}')
-    return 0
-
-
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f'error: {failure}')
+    report.run(options, measure, show)

@@ -35,6 +35,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define PAGE		4096UL
 /* One word in every cache line of a page is written and checked. */
 #define LINE		64UL
@@ -77,14 +79,6 @@ static void on_signal(int number)
 		asked++;
 	else
 		ended = 1;
-}
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 static void die(const char *what)

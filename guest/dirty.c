@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 /* How often the rate is kept: every 10 ms. */
 #define TICK	10000000L
 
@@ -26,14 +28,6 @@ static void on_signal(int number)
 {
 	(void)number;
 	ended = 1;
-}
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 static void sleep_until(int64_t when)

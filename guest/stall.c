@@ -29,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define ROUNDS	31
 
 static volatile sig_atomic_t begun, ended;
@@ -42,14 +44,6 @@ static void on_signal(int number)
 		begun = 1;
 	else
 		ended = 1;
-}
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 static int64_t one_round(size_t size, size_t page)

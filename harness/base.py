@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.common import BUILD, QUEUES, ROOT, Failure, say, warn
 

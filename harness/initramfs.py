@@ -13,14 +13,15 @@ CFLAGS = ('-O2', '-static', '-Wall', '-Wextra', '-Werror', '-pthread')
 
 
 def build_programs():
-    """Compile guest/*.c where they are newer; return {name: path}."""
+    """Compile guest/*.c where they or a header are newer; {name: path}."""
     out = BUILD / 'guest'
     out.mkdir(parents=True, exist_ok=True)
     programs = {}
+    headers = [path.stat().st_mtime for path in GUEST.glob('*.h')]
     for source in sorted(GUEST.glob('*.c')):
         program = out / source.stem
         if not program.exists() or \
-                program.stat().st_mtime <= source.stat().st_mtime:
+                program.stat().st_mtime <= max(source.stat().st_mtime, *headers):
             capture(['gcc', *CFLAGS, '-o', program, source])
         programs[source.stem] = program
     return programs

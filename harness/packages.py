@@ -14,7 +14,7 @@ PACKAGES = '''
     ninja-build pkg-config python3-venv libglib2.0-dev libpixman-1-dev
     libfdt-dev zlib1g-dev
     seabios qemu-system-data ipxe-qemu
-    busybox-static
+    busybox-static e2fsprogs
     python3 python3-pytest python3-ply python3-git codespell
 '''.split()
 

@@ -13,23 +13,13 @@ from harness.common import BUILD, ROOT, SRC, say
 PYTHON = '/usr/bin/python3'
 
 
-def has_property(binary, device, name):
-    """Whether a QEMU's device has a property."""
-    done = subprocess.run([binary, '-device', f'{device},help'],
-                          capture_output=True, text=True, check=False)
-    return re.search(rf'^\s*{name}=', done.stdout, re.M) is not None
-
-
 def interactive():
     """make run: boot our pair with the serial console on this terminal."""
     from harness.vm import GIB, QEMUS, Guest
     build.kernel()
     build.qemu()
-    properties = {name.replace('-', '_'): True
-                  for name in ('page-bitmap', 'host-request')
-                  if has_property(QEMUS['ours'], 'virtio-balloon-pci', name)}
     with tempfile.TemporaryDirectory(prefix='balloon-') as folder:
-        guest = Guest(memory=2 * GIB, **properties)
+        guest = Guest(memory=2 * GIB, page_bitmap=True, host_request=True)
         line = [str(QEMUS['ours']), *guest.command_line(interactive=True),
                 '-display', 'none', '-serial', 'mon:stdio',
                 '-qmp', f'unix:{folder}/qmp,server=on,wait=off']

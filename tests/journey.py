@@ -4,10 +4,9 @@
 import re
 import time
 
-from bench.migration import disk_image, disks
 from harness.common import capture
-from harness.vm import (MIB, Guest, GuestError, GuestTimeout,
-                        Refused)
+from harness.disk import disk_image, disks
+from harness.vm import MIB, Guest, GuestError, GuestTimeout, Refused
 
 OURS = {'page_bitmap': True, 'host_request': True}
 # Signals to churn.

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from bench.migration import disk_image, disks
+from harness.disk import disk_image, disks
 from harness.common import capture
 from harness.vm import GIB, MIB, Guest, Refused
 from tests.test_e2e_features import HINT, REPORTING, STATS, label
@@ -72,6 +72,10 @@ def unharmed(guest):
     assert counted.get('pswpout', 0) == 0
 
 
+# By how much RECLAIM may give back more than was asked for (docs/protocol.md).
+OVERSHOOT = 48 * MIB
+
+
 def test_reclaim_so_much(cached):
     """Page cache becomes free memory: as much as was asked for, or a bit more."""
     assert cached.negotiated(HOST_REQ_VQ)
@@ -80,11 +84,11 @@ def test_reclaim_so_much(cached):
         data = cached.request('reclaim', size=size)
         after = cached.meminfo()
         assert data['status'] == 'done' and data['type'] == 'reclaim'
-        assert size <= data['bytes'] <= size * 9 // 8 + 16 * MIB
+        assert size <= data['bytes'] <= size + OVERSHOOT
         gained = after['MemFree'] - before['MemFree']
         assert gained == pytest.approx(data['bytes'], abs=16 * MIB)
         lost = before['Cached'] - after['Cached']
-        assert size - 16 * MIB <= lost <= size * 9 // 8 + 16 * MIB
+        assert size - 16 * MIB <= lost <= size + OVERSHOOT
     unharmed(cached)
 
 
@@ -236,15 +240,20 @@ def test_while_balloon_moves(page_bitmap):
 
 def test_unload_during_request(cached):
     """The driver goes at any moment; what ran is reported, the next one works."""
-    for kind in ('unused-pages', 'reclaim', 'sync') * 4:
-        number = cached.start_request(kind)
-        cached.unload_balloon()
-        assert cached.request_ends(number)['status'] in ('done', 'aborted')
-        with pytest.raises(Refused, match='no balloon driver'):
-            cached.start_request(kind)
-        cached.load_balloon()
-        assert cached.request('unused-pages')['status'] == 'done'
-        read_files(cached)
+    seen = set()
+    for _ in range(20):
+        for kind in ('unused-pages', 'reclaim', 'sync'):
+            number = cached.start_request(kind)
+            cached.unload_balloon()
+            seen.add(cached.request_ends(number)['status'])
+            with pytest.raises(Refused, match='no balloon driver'):
+                cached.start_request(kind)
+            cached.load_balloon()
+            assert cached.request('unused-pages')['status'] == 'done'
+            read_files(cached)
+        if 'aborted' in seen:
+            break
+    assert 'aborted' in seen and seen <= {'done', 'aborted'}
 
 
 def test_suspend_during_request():
@@ -262,14 +271,17 @@ def test_suspend_during_request():
             assert guest.request('unused-pages')['status'] == 'done'
 
 
-def test_reset_during_request():
+def test_reset_during_request(disk):
     """A guest that reboots ends a request without an answer."""
+    _, args = disk(throttle=4 * MIB)
     with Guest(memory=GIB, host_request=True,
-               args=['-action', 'reboot=reset']) as guest:
+               args=['-action', 'reboot=reset', *args]) as guest:
         guest.load_balloon()
-        number = guest.start_request('unused-pages')
+        mount(guest)
+        write_file(guest, 40)
+        number = guest.start_request('sync')
         guest.qmp('system_reset')
-        assert guest.request_ends(number)['status'] in ('done', 'aborted')
+        assert guest.request_ends(number, 30)['status'] == 'aborted'
 
 
 def test_unplug_during_request():

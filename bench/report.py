@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmarks' output has in common: where they ran, a table, JSON."""
+
+import datetime
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+
+from harness import tree
+from harness.common import Failure, say
+from harness.vm import accelerator, qemu_version
+
+
+def cpu_model():
+    """The host CPU's name."""
+    text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    match = re.search(r'^model name\s*:\s*(.*)$', text, re.M)
+    return match[1] if match else platform.machine()
+
+
+def environment():
+    """What the numbers are measured on."""
+    versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
+                for queue in tree.QUEUES}
+    return {'date': datetime.datetime.now(datetime.timezone.utc)
+            .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
+            'cpus': len(os.sched_getaffinity(0)), 'machine': cpu_model(),
+            'kernel': versions['linux'], 'qemu': versions['qemu'],
+            'qemu_ours': qemu_version('ours'), 'host': platform.release()}
+
+
+def under(head):
+    """The accelerator, with what follows from it."""
+    return {'tcg': 'under TCG (no KVM on this machine: compare columns, not '
+            'with hardware)', 'kvm': 'under KVM'}.get(head['accelerator'], '')
+
+
+def where(head):
+    """One line about date, versions and machine."""
+    return (f"{head['date']}, {head['kernel']}, {head['qemu']}, "
+            f"{head['machine']}, {head['cpus']} CPUs")
+
+
+def table(lines):
+    """Print lines of cells in columns, the first to the left."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        say('  '.join(text.ljust(width) if i == 0 else text.rjust(width)
+                      for i, (text, width) in enumerate(zip(line, widths))))
+
+
+def run(options, measure, show):
+    """Measure, print, write to the file that the options name."""
+    try:
+        args = options()
+        data = measure(args)
+        show(data)
+        path = Path(args.json)
+        path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
+        say(f'\nin full: {path}')
+    except Failure as failure:
+        sys.exit(f'error: {failure}')

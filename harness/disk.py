@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks with files that fill a guest's page cache."""
+
+import os
+import tempfile
+
+from harness.common import BUILD, capture
+from harness.vm import MIB
+
+# Disks of an eighth of the guest's memory each.
+DISKS = 7
+
+
+def disk_image(size):
+    """An ext4 image that holds one file of as many bytes without a zero page."""
+    image = BUILD / f'file-{size // MIB}.ext4'
+    if image.exists():
+        return image
+    part = image.with_suffix('.part')
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        block = os.urandom(MIB)
+        with open(f'{folder}/file', 'wb') as file:
+            for _ in range(size // MIB):
+                file.write(block)
+        part.unlink(missing_ok=True)
+        capture(['/sbin/mkfs.ext4', '-q', '-O', '^has_journal', '-m', '0', '-d',
+                 folder, part, f'{size // MIB * 17 // 16 + 16}M'])
+    part.rename(image)
+    return image
+
+
+def disks(image):
+    """QEMU's arguments for DISKS read-only disks with the same content."""
+    args = []
+    for i in range(DISKS):
+        args += ['-blockdev', f'file,node-name=disk{i},filename={image},'
+                              'read-only=on,locking=off',
+                 '-device', f'virtio-blk-pci,drive=disk{i}']
+    return args
