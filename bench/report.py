@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def table(lines):
 
 def run(options, measure, show):
     """Measure, print, write to the file that the options name."""
+    # A run that is terminated must not leave its guests behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         args = options()
         data = measure(args)

@@ -85,10 +85,11 @@ def test_reclaim_so_much(cached):
         after = cached.meminfo()
         assert data['status'] == 'done' and data['type'] == 'reclaim'
         assert size <= data['bytes'] <= size + OVERSHOOT
-        gained = after['MemFree'] - before['MemFree']
-        assert gained == pytest.approx(data['bytes'], abs=16 * MIB)
         lost = before['Cached'] - after['Cached']
-        assert size - 16 * MIB <= lost <= size + OVERSHOOT
+        assert lost == pytest.approx(data['bytes'], abs=16 * MIB)
+        # Freed pages may rest on lists of a CPU, which do not count as free.
+        gained = after['MemFree'] - before['MemFree']
+        assert gained == pytest.approx(data['bytes'], abs=48 * MIB)
     unharmed(cached)
 
 
