@@ -36,8 +36,12 @@ X86_CONFIG = (*(f'{name}=y' for name in (
                   'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP')),
               *(f'{name}=n' for name in (
                   'MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT',
-                  'USB_SUPPORT', 'SUSPEND', 'X86_MCE', 'HWMON', 'ACPI_FAN',
-                  'ACPI_THERMAL', 'PERF_EVENTS_INTEL_UNCORE')))
+                  'USB_SUPPORT', 'VIRTUALIZATION', 'CPU_MITIGATIONS',
+                  'IOMMU_SUPPORT', 'SUSPEND', 'X86_MCE', 'HWMON', 'ACPI_FAN',
+                  'ACPI_THERMAL', 'X86_PLATFORM_DEVICES',
+                  'X86_KERNEL_IBT', 'PCIEASPM', 'INTEL_MEI',
+                  'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
+                  'PERF_EVENTS_INTEL_CSTATE')))
 
 # What each machine runs, and with which arguments for kunit.py.
 MACHINES = {
