@@ -6,7 +6,9 @@ Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime
 of 300 ms as limits. No help and FREE_PAGE_HINT are those of the unpatched pair.
 For each case a guest of each kind is booted and brought into its state once;
 then it migrates --rounds times: what has come to the destination is thrown
-away, and the source goes on where it was stopped. Time, bytes and downtime are
+away, and the source goes on where it was stopped. Before each migration the
+host's memory is compacted: whether a destination gets huge pages makes more of a
+difference than what is measured. Time, bytes and downtime are
 QEMU's (query-migrate). Skipped is what was not sent, neither as a page nor as a
 mark for a page of zeroes: the pages of the guest without those that were. A
 page that is sent twice hides one that is skipped.
@@ -116,9 +118,16 @@ def result(guest, info):
                       if guest.qemu_name == 'ours' else {}}
 
 
+def compact_host():
+    """Give every destination the same chance of huge pages, if we may."""
+    with contextlib.suppress(PermissionError, FileNotFoundError):
+        Path('/proc/sys/vm/compact_memory').write_text('1', encoding='ascii')
+
+
 def one_migration(guest):
     """There, and back as if nothing had been."""
     target = guest.twin()
+    compact_host()
     try:
         target.launch()
         guest.start_migration(target, downtime=DOWNTIME)

@@ -228,7 +228,7 @@ def ask(guest, kinds, rng):
     """Make requests; that another one runs is a good answer."""
     for kind in kinds:
         try:
-            arguments = {'size': rng.randrange(64) * MIB} \
+            arguments = {'size': rng.randrange(1, 64) * MIB} \
                 if kind == 'reclaim' and rng.random() < 0.5 else {}
             guest.start_request(kind, **arguments)
         except Refused as error:
