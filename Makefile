@@ -20,11 +20,12 @@ $(COMMANDS):
 
 help:
 	@echo 'make          from nothing to the table: install, fetch, build, boot, measure'
-	@echo '              (half an hour on two cores; 6 minutes when all is built)'
+	@echo '              (20 minutes on two cores; 3 minutes when all is built)'
 	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
 	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
-	@echo '              which they must tell from ours; SEED=N repeats a run'
+	@echo '              which they must tell from ours; and each Linux patch built'
+	@echo '              alone; SEED=N repeats a run'
 	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
 	@echo ''
 	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'
@@ -43,7 +44,8 @@ help:
 	@echo 'make clean-src  remove downloads and the trees too, if no work would be lost'
 	@echo ''
 	@echo 'JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;'
-	@echo 'BENCH="--size 4 --rounds 7" are options of bench/inflate.py.'
+	@echo 'BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make) or'
+	@echo 'bench/migration.py (make migration); --help lists them.'
 	@echo 'Logs are in build/logs.'
 
 clean:
@@ -51,7 +53,8 @@ clean:
 		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-qemu build/logs \
-		build/*.json build/*.xml build/*.ext4 build/mutants
+		build/*.json build/*.xml build/*.ext4 build/mutants \
+		build/each
 
 clean-src:
 	@$(HARNESS) $@

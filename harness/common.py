@@ -34,8 +34,8 @@ def warn(text):
 
 
 def jobs():
-    """How many compilers to run at a time: one more than can, as some wait."""
-    return int(os.environ.get('JOBS') or len(os.sched_getaffinity(0)) + 1)
+    """How many compilers a build runs at a time."""
+    return int(os.environ.get('JOBS') or len(os.sched_getaffinity(0)))
 
 
 def tail(path, lines=20):

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from harness import base
-from harness.common import (QUEUES, ROOT, SRC, STOCK, Failure, capture,
+from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
                             run_logged, say, warn)
 
 PATCHES = ROOT / 'patches'
@@ -225,14 +225,22 @@ def apply(queue, folder, exact):
     return ''
 
 
+def must_be_exact(conf, version):
+    """Whether offsets are an error on a base, not just worth a warning.
+
+    They are on the version that the queue was made on, and on newer releases.
+    """
+    return version == conf.recorded or not (
+        version.startswith('own-') or base.accepted(conf, version))
+
+
 def reapply(queue):
     """Set a tree to its base and apply the queue."""
     folder = tree(queue)
     _, version = base_version(folder)
     conf = base.load(queue)
-    exact = version == conf.recorded or not base.accepted(conf, version)
     git(folder, 'reset', '-q', '--hard', 'base')
-    problem = apply(queue, folder, exact)
+    problem = apply(queue, folder, must_be_exact(conf, version))
     if problem:
         git(folder, 'reset', '-q', '--hard', APPLIED)
         raise Failure(f'the {queue} queue does not apply to {conf.name} '
@@ -261,20 +269,27 @@ def queue_digest(queue):
     return value.hexdigest()
 
 
+def marked_applied(queue):
+    """Whether it has been noted that a tree holds its queue as it is now."""
+    folder = tree(queue)
+    noted = subprocess.run(['git', '-C', str(folder), 'config', 'queue.digest'],
+                           capture_output=True, text=True, check=False)
+    return rev(folder, 'HEAD') == rev(folder, APPLIED) \
+        and noted.stdout.strip() == queue_digest(queue)
+
+
 def mark_applied(queue):
     """Note that a tree holds its queue, in its present state, and no more."""
-    folder = tree(queue)
-    git(folder, 'update-ref', APPLIED, 'HEAD')
-    git(folder, 'config', 'queue.digest', queue_digest(queue))
+    # Two commands that run at once don't write what is there already.
+    if not marked_applied(queue):
+        folder = tree(queue)
+        git(folder, 'update-ref', APPLIED, 'HEAD')
+        git(folder, 'config', 'queue.digest', queue_digest(queue))
 
 
 def same(queue):
     """Whether the commits of a tree are what the queue says."""
-    folder = tree(queue)
-    noted = subprocess.run(['git', '-C', str(folder), 'config', 'queue.digest'],
-                           capture_output=True, text=True, check=False)
-    if rev(folder, 'HEAD') == rev(folder, APPLIED) \
-            and noted.stdout.strip() == queue_digest(queue):
+    if marked_applied(queue):
         return True
     with tempfile.TemporaryDirectory() as temp:
         return export(queue, Path(temp)) == queue_text(PATCHES / queue)
@@ -427,5 +442,7 @@ def remove_all():
         if tree(queue).exists() and own_work(queue) and not same(queue):
             raise Failure(f'build/src/{queue} has {own_work(queue)}: "make '
                           'refresh" first, or remove the folder yourself')
-    for folder in (SRC, STOCK / 'src', base.DOWNLOAD, base.APT):
+    # Git worktrees do not outlive their repository.
+    for folder in (SRC, STOCK / 'src', base.DOWNLOAD, base.APT,
+                   BUILD / 'mutants', BUILD / 'each'):
         shutil.rmtree(folder, ignore_errors=True)

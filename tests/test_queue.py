@@ -45,7 +45,7 @@ def test_applies_and_round_trips(queue, tmp_path, monkeypatch):
                        check=True)
         conf = base.load(queue)
         _, version = tree.base_version(built)
-        exact = version == conf.recorded or not base.accepted(conf, version)
+        exact = tree.must_be_exact(conf, version)
         assert tree.apply(queue, copy, exact) == ''
         if version == conf.recorded:
             monkeypatch.setattr(tree, 'tree', lambda _: copy)
@@ -217,3 +217,13 @@ def test_new_files_are_seen(tmp_path):
     (tmp_path / '.gitignore').write_text('/build/\n')
     tree.unhide(tmp_path)
     assert (tmp_path / '.gitignore').read_text() == '/build/\n'
+
+
+@pytest.mark.parametrize('version, exact', (
+    ('7.3.4-1~bpo13+1', True), ('7.3.99-1', False), ('7.4.1-1', True),
+    ('own-7.3.9', False)))
+def test_where_offsets_are_allowed(version, exact):
+    """On point releases and in trees of one's own; not on the recorded version."""
+    conf = base.load('linux')
+    assert (version == conf.recorded) == (version == '7.3.4-1~bpo13+1')
+    assert tree.must_be_exact(conf, version) == exact
