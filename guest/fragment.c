@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Fragments the guest's memory: fills it with small pages, then gives back three
- * of every four 64 KiB and keeps the rest.
+ * Fragments the guest's memory: fills it with small pages, then keeps some KiB
+ * and gives back some KiB, in turn.
  *
- * Usage: fragment MIB
+ * Usage: fragment [-k KIB] [-f KIB] MIB
+ *
+ *	-k	KiB that it keeps at a time (64)
+ *	-f	KiB that it frees at a time (192)
  *
  * Prints "fragmented" when that is done, then waits for a signal to end. What
- * is free then comes in pieces of 192 KiB at most, as far as the memory it was
- * given was contiguous.
+ * is free then comes in pieces of what -f says at most, as far as the memory it
+ * was given was contiguous.
  */
 #include <signal.h>
 #include <stdint.h>
@@ -15,8 +18,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define PIECE	(64 << 10)
 
 static void on_signal(int number)
 {
@@ -26,16 +27,27 @@ static void on_signal(int number)
 
 int main(int argc, char **argv)
 {
-	size_t size, page = sysconf(_SC_PAGESIZE);
+	size_t size, page = sysconf(_SC_PAGESIZE), kept = 64, freed = 192;
 	char *memory;
+	int option;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: fragment MIB\n");
+	while ((option = getopt(argc, argv, "k:f:")) != -1) {
+		if (option == 'k')
+			kept = strtoull(optarg, NULL, 0);
+		else if (option == 'f')
+			freed = strtoull(optarg, NULL, 0);
+		else
+			return 2;
+	}
+	kept <<= 10;
+	freed <<= 10;
+	if (optind + 1 != argc || !freed || kept % page || freed % page) {
+		fprintf(stderr, "usage: fragment [-k KIB] [-f KIB] MIB\n");
 		return 2;
 	}
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
-	size = strtoull(argv[1], NULL, 0) << 20;
+	size = strtoull(argv[optind], NULL, 0) << 20;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED || madvise(memory, size, MADV_NOHUGEPAGE)) {
@@ -44,8 +56,8 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < size; i += page)
 		*(volatile uint64_t *)(memory + i) = i + 1;
-	for (size_t i = 0; i + 4 * PIECE <= size; i += 4 * PIECE) {
-		if (madvise(memory + i + PIECE, 3 * PIECE, MADV_DONTNEED)) {
+	for (size_t i = kept; i + freed <= size; i += kept + freed) {
+		if (madvise(memory + i, freed, MADV_DONTNEED)) {
 			perror("fragment: MADV_DONTNEED");
 			return 1;
 		}

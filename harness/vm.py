@@ -111,6 +111,12 @@ def qemu_version(name):
     return re.search(r'version (\S+)', out)[1]
 
 
+def resident(pid, field='Rss'):
+    """A line of a process's smaps_rollup in bytes."""
+    text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
+    return int(re.search(rf'^{field}:\s+(\d+)', text, re.M)[1]) * 1024
+
+
 def _qom_bool(value):
     return value if isinstance(value, str) else ('on' if value else 'off')
 
@@ -502,9 +508,8 @@ class Guest:
                          '/features')
         return text[bit] == '1'
 
-    @contextmanager
-    def background(self, text, ready=None, timeout=120):
-        """Run a command meanwhile; end it with SIGTERM and check its status.
+    def start(self, text, ready=None, timeout=120):
+        """Start a shell command; return a Job.
 
         ready: a shell condition to wait for before going on.
         """
@@ -513,6 +518,12 @@ class Guest:
             self.wait_for(lambda: not job.running or self.run(
                 f'{ready} && echo yes || true').strip() == 'yes',
                 f'{ready} after "{text}"', timeout)
+        return job
+
+    @contextmanager
+    def background(self, text, ready=None, timeout=120):
+        """start() a command; at the end, SIGTERM it and check its status."""
+        job = self.start(text, ready, timeout)
         yield job
         if job.running:
             job.signal(15)
@@ -589,10 +600,17 @@ class Guest:
                                f'{self.actual() // MIB} MiB') from None
         return time.monotonic() - started
 
-    def resident(self):
-        """Resident memory of QEMU in bytes, shared memory included."""
-        text = Path(f'/proc/{self.pid}/smaps_rollup').read_text()
-        return int(re.search(r'^Rss:\s+(\d+)', text, re.M)[1]) * 1024
+    def resident(self, field='Rss'):
+        """Resident memory of QEMU in bytes, shared memory included.
+
+        field: another line of smaps_rollup, such as AnonHugePages
+        """
+        return resident(self.pid, field)
+
+    def cpu_seconds(self, thread=None):
+        """CPU time of a thread of QEMU, of its main thread unless told otherwise."""
+        path = f'/proc/{self.pid}/task/{thread or self.pid}/schedstat'
+        return int(Path(path).read_text().split()[0]) / 1e9
 
     def counters(self):
         """Our QEMU's counters of the balloon (property page-set-stats)."""
