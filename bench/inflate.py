@@ -53,57 +53,80 @@ def options():
     return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
 
 
-def boot(name, size, **more):
+def boot(name, size, **made):
     """A guest with its balloon driver loaded, at rest."""
     label = name.replace(' ', '-').replace(',', '')
     # The other CPU of a small host is left to QEMU's main thread.
-    guest = Guest(memory=size, name=f'bench-{label}', smp=1, **PAIRS[name],
-                  **more)
+    guest = Guest(memory=size, name=f'bench-{label}', smp=1, **made)
     guest.launch()
     guest.load_balloon()
     return guest
 
 
-def one_round(guest, small, size):
-    """Seconds to inflate and to deflate."""
-    return {'inflate': guest.balloon_to(small),
-            'deflate': guest.balloon_to(size)}
+def one_round(guest, small, between=None):
+    """Seconds to inflate and to deflate; between() is called between the two."""
+    # Four times what stock takes here, on top of what any guest may take.
+    limit = 120 + 4 * (guest.memory - small) // GIB
+    seconds = {'inflate': guest.balloon_to(small, limit)}
+    if between:
+        between()
+    return seconds | {'deflate': guest.balloon_to(guest.memory, limit)}
 
 
-def fill(guest, size):
+def fill(guest):
     """Let a program write to nearly all of the guest's free memory."""
     free = guest.meminfo()['MemAvailable']
-    guest.run(f'memfill {(free - size // 32) // MIB}', timeout=120)
+    guest.run(f'memfill {(free - guest.memory // 32) // MIB}', timeout=120)
+
+
+def whole(gib):
+    """So many GiB in bytes, in whole MiB."""
+    return int(gib * GIB) // MIB * MIB
 
 
 def shapes(args):
     """{state: (bytes of memory, bytes left after inflating)}."""
-    def whole(gib):
-        return int(gib * GIB) // MIB * MIB
     return {'untouched': (whole(args.size), whole(args.to)),
             'touched': (whole(args.touched),
                         whole(args.touched * args.to / args.size))}
 
 
-def timed(state, size, small, rounds):
-    """{pair: {way: [seconds]}} of alternating rounds."""
-    times = {name: {way: [] for way in WAYS} for name in PAIRS}
+@contextlib.contextmanager
+def paused(pairs, size, prepare=None):
+    """{pair: guest}, prepared one after the other, and stopped."""
     with contextlib.ExitStack() as stack:
         guests = {}
-        for name in PAIRS:
-            guests[name] = boot(name, size)
-            stack.callback(guests[name].kill)
-            guests[name].pause()
-        for _ in range(rounds):
-            for name, guest in guests.items():
-                guest.resume()
-                if state == 'touched':
-                    fill(guest, size)
-                for way, seconds in one_round(guest, small, size).items():
-                    times[name][way].append(seconds)
-                guest.pause()
+        for name, made in pairs.items():
+            guest = guests[name] = boot(name, size, **made)
+            stack.callback(guest.kill)
+            if prepare:
+                prepare(guest)
+            guest.pause()
+        yield guests
         for guest in guests.values():
             guest.check()
+
+
+def in_turn(guests, rounds):
+    """Wake one guest after the other, so many times: (pair, guest)."""
+    for _ in range(rounds):
+        for name, guest in guests.items():
+            guest.resume()
+            yield name, guest
+            guest.pause()
+
+
+def timed(guests, small, rounds, before=None):
+    """{pair: {way: [seconds]}} of alternating rounds.
+
+    before: called with the guest before each of its rounds
+    """
+    times = {name: {way: [] for way in WAYS} for name in guests}
+    for name, guest in in_turn(guests, rounds):
+        if before:
+            before(guest)
+        for way, seconds in one_round(guest, small).items():
+            times[name][way].append(seconds)
     return times
 
 
@@ -126,7 +149,7 @@ def traced(log, offset):
 
 def count(name, size, small):
     """{way: {kicks, bytes, discards} per GiB} of one round, not timed."""
-    guest = boot(name, size, trace=TRACE)
+    guest = boot(name, size, trace=TRACE, **PAIRS[name])
     counted = {}
     try:
         gib = (size - small) / GIB
@@ -153,7 +176,9 @@ def measure(args):
     seconds, sizes = {}, shapes(args)
     for state, (size, small) in sizes.items():
         say(f'measuring: {state}, {size / GIB:g} GiB, {args.rounds} rounds ...')
-        seconds[state] = timed(state, size, small, args.rounds)
+        with paused(PAIRS, size) as guests:
+            seconds[state] = timed(guests, small, args.rounds,
+                                   fill if state == 'touched' else None)
     say('counting kicks, bytes and discards ...')
     counts = {name: count(name, *sizes['touched']) for name in PAIRS}
     return {'header': header(args), 'seconds': seconds, 'per_gib': counts,
@@ -166,11 +191,6 @@ def header(args):
     return report.environment() | {
         'size_gib': args.size, 'to_gib': args.to,
         'touched_gib': args.touched, 'rounds': args.rounds}
-
-
-def cell(values):
-    """Median and spread."""
-    return f'{median(values):.3f} ({min(values):.3f}-{max(values):.3f})'
 
 
 def number(value):
@@ -186,7 +206,8 @@ def rows(data):
         gib = data['gib_moved'][state]
         for way in WAYS:
             stock = median(pairs[names[0]][way])
-            yield [f'{way}, {state}: s', *(cell(pairs[n][way]) for n in names)]
+            yield [f'{way}, {state}: s', *(report.cell(pairs[n][way], digits=3)
+                                          for n in names)]
             yield ['GiB/s', *(f'{gib / median(pairs[n][way]):.2f}'
                               for n in names)]
             yield ['times faster than stock',

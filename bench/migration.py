@@ -30,6 +30,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import report  # pylint: disable=wrong-import-position
+from bench.report import cell  # pylint: disable=wrong-import-position
 from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
 from harness.disk import disk_image, disks  # pylint: disable=wrong-import-position
 from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
@@ -272,13 +273,6 @@ def memory_taken(run):
 
 
 # -- Output -----------------------------------------------------------------
-
-def cell(values, scale=1.0, digits=0):
-    """Median and spread."""
-    return ' '.join((f'{median(values) * scale:,.{digits}f}',
-                     f'({min(values) * scale:,.{digits}f}-'
-                     f'{max(values) * scale:,.{digits}f})'))
-
 
 def rows(data):
     """The table's lines, as lists of cells."""

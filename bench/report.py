@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from statistics import median
 
 from harness import tree
 from harness.common import Failure, say
@@ -43,6 +44,13 @@ def where(head):
     """One line about date, versions and machine."""
     return (f"{head['date']}, {head['kernel']}, {head['qemu']}, "
             f"{head['machine']}, {head['cpus']} CPUs")
+
+
+def cell(values, scale=1.0, digits=0):
+    """Median and spread."""
+    return ' '.join((f'{median(values) * scale:,.{digits}f}',
+                     f'({min(values) * scale:,.{digits}f}-'
+                     f'{max(values) * scale:,.{digits}f})'))
 
 
 def table(lines):
