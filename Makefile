@@ -8,7 +8,7 @@ export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test test-long migration fetch
+COMMANDS := tree refresh kernel qemu stock run test test-long bench migration fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
 
@@ -26,6 +26,8 @@ help:
 	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
 	@echo '              which they must tell from ours; and each Linux patch built'
 	@echo '              alone; SEED=N repeats a run'
+	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'
+	@echo '              pages (BENCH="--parts idle,sizes --rounds 1 ...")'
 	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
 	@echo ''
 	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'

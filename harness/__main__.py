@@ -15,7 +15,8 @@ def command(name):
     table = {'tree': lambda: tree.make_trees(force), 'refresh': tree.refresh_all,
              'kernel': build.kernel, 'qemu': build.qemu, 'stock': build.stock,
              'run': run.interactive, 'all': run.measure, 'test': run.tests,
-             'migration': run.migration, 'test-long': run.long_tests,
+             'bench': run.bench, 'migration': run.migration,
+             'test-long': run.long_tests,
              'fetch': base.fetch_all, 'clean-src': tree.remove_all}
     if name not in ('refresh', 'clean-src'):
         packages.install()

@@ -29,13 +29,19 @@ def interactive():
         return subprocess.call(line)
 
 
+def benchmarks(*names):
+    """Everything, then programs of bench/, until one fails."""
+    build.everything()
+    for name in names:
+        if status := subprocess.call(
+                [PYTHON, '-B', ROOT / 'bench' / f'{name}.py'], cwd=ROOT):
+            return status
+    return 0
+
+
 def measure():
     """make: everything, then the tables."""
-    build.everything()
-    return subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'inflate.py'],
-                           cwd=ROOT) \
-        or subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'density.py'],
-                           cwd=ROOT)
+    return benchmarks('inflate', 'density')
 
 
 def summary(junit):
@@ -50,9 +56,12 @@ def summary(junit):
 
 def migration():
     """make migration: everything, then the table of live migration."""
-    build.everything()
-    return subprocess.call([PYTHON, '-B', ROOT / 'bench' / 'migration.py'],
-                           cwd=ROOT)
+    return benchmarks('migration')
+
+
+def bench():
+    """make bench: everything, then the table of blocks."""
+    return benchmarks('blocks')
 
 
 def long_tests():
