@@ -27,7 +27,7 @@ help:
 	@echo '              which they must tell from ours; and each Linux patch built'
 	@echo '              alone; SEED=N repeats a run'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'
-	@echo '              pages (BENCH="--parts idle,sizes --rounds 1 ...")'
+	@echo '              pages; and docs/charts (BENCH="--parts idle,sizes --rounds 1 ...")'
 	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
 	@echo ''
 	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'

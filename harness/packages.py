@@ -16,6 +16,7 @@ PACKAGES = '''
     seabios qemu-system-data ipxe-qemu
     busybox-static e2fsprogs
     python3 python3-pytest python3-ply python3-git codespell
+    python3-matplotlib
 '''.split()
 
 

@@ -60,8 +60,8 @@ def migration():
 
 
 def bench():
-    """make bench: everything, then the table of blocks."""
-    return benchmarks('blocks')
+    """make bench: everything, then the table of blocks, and the charts."""
+    return benchmarks('blocks', 'charts')
 
 
 def long_tests():
