@@ -7,18 +7,15 @@ look alike seen from the object folders, so that ccache compiles a file once
 where both have it.
 """
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 from harness import base, tree
 from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
                             jobs, run_logged)
-from harness.initramfs import build_programs, make_initramfs
+from harness.initramfs import make_initramfs
 
 FRAGMENT = ROOT / 'base' / 'kernel.config'
 QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
@@ -171,31 +168,8 @@ def stock():
     make_initramfs(STOCK / 'kernel', STOCK / 'initramfs')
 
 
-@contextlib.contextmanager
-def beside(command):
-    """Run a command of the front door meanwhile; it has to succeed, too."""
-    with subprocess.Popen([sys.executable, '-B', '-m', 'harness', command],
-                          cwd=ROOT, stdin=subprocess.DEVNULL) as other:
-        try:
-            yield
-            status = other.wait()
-        except BaseException:
-            other.terminate()
-            raise
-    if status:
-        raise Failure(f'make {command} has failed, see above')
-
-
 def everything():
-    """Both pairs at once, since a build alone does not keep all CPUs busy.
-
-    The QEMU of one pair is built along with the kernel of the other: by the time
-    of the second one, ccache has the first. What both need is made before.
-    """
-    for queue in QUEUES:
-        tree.ensure(queue, strict=False)
-    base.meson_environment()
-    build_programs()
-    with beside('stock'):
-        qemu()
-        kernel()
+    """Both pairs."""
+    kernel()
+    qemu()
+    stock()

@@ -269,27 +269,20 @@ def queue_digest(queue):
     return value.hexdigest()
 
 
-def marked_applied(queue):
-    """Whether it has been noted that a tree holds its queue as it is now."""
-    folder = tree(queue)
-    noted = subprocess.run(['git', '-C', str(folder), 'config', 'queue.digest'],
-                           capture_output=True, text=True, check=False)
-    return rev(folder, 'HEAD') == rev(folder, APPLIED) \
-        and noted.stdout.strip() == queue_digest(queue)
-
-
 def mark_applied(queue):
     """Note that a tree holds its queue, in its present state, and no more."""
-    # Two commands that run at once don't write what is there already.
-    if not marked_applied(queue):
-        folder = tree(queue)
-        git(folder, 'update-ref', APPLIED, 'HEAD')
-        git(folder, 'config', 'queue.digest', queue_digest(queue))
+    folder = tree(queue)
+    git(folder, 'update-ref', APPLIED, 'HEAD')
+    git(folder, 'config', 'queue.digest', queue_digest(queue))
 
 
 def same(queue):
     """Whether the commits of a tree are what the queue says."""
-    if marked_applied(queue):
+    folder = tree(queue)
+    noted = subprocess.run(['git', '-C', str(folder), 'config', 'queue.digest'],
+                           capture_output=True, text=True, check=False)
+    if rev(folder, 'HEAD') == rev(folder, APPLIED) \
+            and noted.stdout.strip() == queue_digest(queue):
         return True
     with tempfile.TemporaryDirectory() as temp:
         return export(queue, Path(temp)) == queue_text(PATCHES / queue)
