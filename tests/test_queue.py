@@ -227,3 +227,10 @@ def test_where_offsets_are_allowed(version, exact):
     conf = base.load('linux')
     assert (version == conf.recorded) == (version == '7.3.4-1~bpo13+1')
     assert tree.must_be_exact(conf, version) == exact
+
+
+@pytest.mark.parametrize('patch', sorted((ROOT / 'tests/mutants').glob('*.patch')),
+                         ids=lambda patch: patch.stem)
+def test_mutants_apply(patch):
+    """The QEMUs that make test-long breaks on purpose can be made."""
+    tree.git(tree.tree('qemu'), 'apply', '--check', patch)
