@@ -34,9 +34,7 @@ between request and end; "answered in" is the time from the QMP command to the
 event. Bytes are those of the guest's answers (property host-request-stats).
 """
 
-import argparse
 import mmap
-import os
 import re
 import sys
 import time
@@ -48,7 +46,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench import inflate, report  # pylint: disable=wrong-import-position
 from bench.inflate import WAYS, whole  # pylint: disable=wrong-import-position
 from bench.report import cell  # pylint: disable=wrong-import-position
-from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
+from harness.common import Failure, say  # pylint: disable=wrong-import-position
 from harness.vm import GIB, MIB, PAGE, resident  # pylint: disable=wrong-import-position
 
 STOCK, OURS = 'stock', 'ours'
@@ -433,8 +431,8 @@ def show(data):
                   *([line[key] for key in keys] for line in data['rows'])])
 
 
-def options():
-    """The command line, after what BENCH= holds."""
+def options(parser):
+    """What the command line has besides size and rounds."""
     def numbers(text):
         return [float(number) for number in text.split(',')]
 
@@ -443,9 +441,6 @@ def options():
         if not set(parts) <= set(PARTS):
             raise ValueError
         return parts
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n', maxsplit=1)[0])
-    parser.add_argument('--size', type=float, default=8, metavar='GIB',
-                        help='memory of the guests idle and fragmented (8)')
     parser.add_argument('--to', type=float, default=1, metavar='GIB',
                         help='what inflating leaves the idle ones (1)')
     parser.add_argument('--touched', type=float, default=2, metavar='GIB',
@@ -454,12 +449,9 @@ def options():
                         default=[1, 2, 4, 8, 16, 32, 64, 128])
     parser.add_argument('--stock-to', type=float, default=32, metavar='GIB',
                         help='the largest of them for the stock pair (32)')
-    parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--parts', type=names, default=list(PARTS),
                         help=','.join(PARTS))
-    parser.add_argument('--json', default=str(BUILD / 'bench.json'))
-    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
 
 
 if __name__ == '__main__':
-    report.run(options, measure, show)
+    report.run(__doc__, 'bench.json', 5, options, measure, show)

@@ -15,9 +15,7 @@ Bytes on the queue come from our QEMU's counters; stock driver and device
 exchange four bytes per page.
 """
 
-import argparse
 import contextlib
-import os
 import re
 import sys
 from pathlib import Path
@@ -26,7 +24,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import report  # pylint: disable=wrong-import-position
-from harness.common import BUILD, say  # pylint: disable=wrong-import-position
+from harness.common import say  # pylint: disable=wrong-import-position
 from harness.vm import GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
 
 TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
@@ -39,18 +37,12 @@ PAIRS = {
 WAYS = ('inflate', 'deflate')
 
 
-def options():
-    """The command line, after what BENCH= holds."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--size', type=float, default=8, metavar='GIB',
-                        help='memory of the guests (8)')
+def options(parser):
+    """What the command line has besides size and rounds."""
     parser.add_argument('--to', type=float, default=1, metavar='GIB',
                         help='what inflating leaves them (1)')
     parser.add_argument('--touched', type=float, default=2, metavar='GIB',
                         help='memory of the guests that fill it first (2)')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--json', default=str(BUILD / 'bench-inflate.json'))
-    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
 
 
 def boot(name, size, **made):
@@ -232,4 +224,4 @@ def show(data):
 
 
 if __name__ == '__main__':
-    report.run(options, measure, show)
+    report.run(__doc__, 'bench-inflate.json', 5, options, measure, show)

@@ -18,9 +18,7 @@ takes and frees 64 MiB over and over (guest/stall.c): in the state of case 2,
 because there most memory is free. These guests do go on at the destination.
 """
 
-import argparse
 import contextlib
-import os
 import re
 import sys
 import time
@@ -31,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import report  # pylint: disable=wrong-import-position
 from bench.report import cell  # pylint: disable=wrong-import-position
-from harness.common import BUILD, Failure, say  # pylint: disable=wrong-import-position
+from harness.common import Failure, say  # pylint: disable=wrong-import-position
 from harness.disk import disk_image, disks  # pylint: disable=wrong-import-position
 from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
 
@@ -314,20 +312,14 @@ def show(data):
         say(f"{verdict}  {line['what']}: {line['value']}")
 
 
-def options():
-    """The command line, after what BENCH= holds."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n', maxsplit=1)[0])
-    parser.add_argument('--size', type=float, default=8, metavar='GIB',
-                        help='memory of the guests (8)')
-    parser.add_argument('--rounds', type=int, default=3)
+def options(parser):
+    """What the command line has besides size and rounds."""
     parser.add_argument('--cases', default='123456',
                         help='digits of the cases to measure (123456)',
                         type=lambda text: [int(digit) for digit in text])
     parser.add_argument('--no-stall', action='store_true',
                         help='leave out what the guest pays')
-    parser.add_argument('--json', default=str(BUILD / 'bench-migration.json'))
-    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
 
 
 if __name__ == '__main__':
-    report.run(options, measure, show)
+    report.run(__doc__, 'bench-migration.json', 3, options, measure, show)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the benchmarks' output has in common: where they ran, a table, JSON."""
 
+import argparse
 import datetime
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from harness import tree
-from harness.common import Failure, say
+from harness.common import BUILD, Failure, say
 from harness.vm import accelerator, qemu_version
 
 
@@ -61,12 +62,24 @@ def table(lines):
                       for i, (text, width) in enumerate(zip(line, widths))))
 
 
-def run(options, measure, show):
-    """Measure, print, write to the file that the options name."""
+def command_line(doc, result, rounds, options):
+    """The command line, after what BENCH= holds; options() adds a program's own."""
+    parser = argparse.ArgumentParser(description=doc.split('\n\n', maxsplit=1)[0])
+    parser.add_argument('--size', type=float, default=8, metavar='GIB',
+                        help='memory of the guests (8)')
+    parser.add_argument('--rounds', type=int, default=rounds,
+                        help=f'({rounds})')
+    parser.add_argument('--json', default=str(BUILD / result))
+    options(parser)
+    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
+
+
+def run(doc, result, rounds, options, measure, show):
+    """Measure, print, write to build/RESULT or where the command line says."""
     # A run that is terminated must not leave its guests behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        args = options()
+        args = command_line(doc, result, rounds, options)
         data = measure(args)
         show(data)
         path = Path(args.json)
