@@ -5,6 +5,9 @@
 "Stock" is the unpatched pair, "ours" the patched one with both features on. Each
 row of the table has a median and the spread of alternating rounds. The parts:
 
+native      the guest's part alone, measured by KUnit tests on User Mode Linux:
+            nanoseconds per page and block. "Page by page" is what the stock driver
+            does, through the same functions of mm/balloon.c.
 idle        inflate --size to --to and deflate, in guests that have just booted;
             then ours is asked for its unused pages.
 fragmented  the same with three quarters of memory, after a program in the guest
@@ -46,6 +49,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench import inflate, report  # pylint: disable=wrong-import-position
 from bench.inflate import WAYS, whole  # pylint: disable=wrong-import-position
 from bench.report import cell  # pylint: disable=wrong-import-position
+from harness import kunit  # pylint: disable=wrong-import-position
 from harness.common import Failure, say  # pylint: disable=wrong-import-position
 from harness.vm import GIB, MIB, PAGE, resident  # pylint: disable=wrong-import-position
 
@@ -163,7 +167,7 @@ def host_inflate(guest, small):
     before, started = look(), guest.cpu_seconds()
     guest.set_target(small)
     # Looks are rare: they take CPU time, too.
-    guest.wait_for(lambda: guest.actual() == small, 'inflated', 300, 0.2)
+    guest.wait_for(lambda: guest.actual() == small, 'inflated', 300, 0.02)
     return guest.cpu_seconds() - started, *map(int.__sub__, before, look())
 
 
@@ -285,8 +289,35 @@ def huge(args):
     return {name: one_huge(name, whole(args.touched)) for name in PAIRS}
 
 
+# -- Natively, on UML -------------------------------------------------------
+
+# Lines that the KUnit tests print: what is measured -> pattern
+NATIVE = {
+    'pages': r'page by page: \d+ pages, inflate (\S+) ns per page, deflate (\S+)',
+    'blocks': r'order (\d+): \d+ pages, inflate (\S+) ns per page, deflate (\S+)',
+    'encode': r'runs of (\d+) pages, (\d+) apart: encode (\S+) ns per run, '
+              r'(\d+) bytes',
+    'scan': r'(\d+) page frames: (\d+) looked at, in (\d+) calls, (\d+) ns',
+    'zone lock': r'(\d+) holds: at most (\d+) pages looked at, longest (\d+) ns, '
+                 r'best of ten (\d+) ns',
+    'page lock': r'a page out of (\d+): (\d+) ns, 1024 blocks out: (\d+) ns, '
+                 r'in: (\d+) ns',
+}
+
+
+def native(_args):
+    """The guest's part without an emulator: KUnit tests on UML that measure."""
+    status, suites, log = kunit.results('uml')
+    if status or not suites:
+        raise Failure(f'KUnit on UML failed: see {log}')
+    text = '\n'.join(kunit.kernel_log('uml'))
+    return {key: [[float(number) for number in numbers]
+                  for numbers in re.findall(pattern, text)]
+            for key, pattern in NATIVE.items()}
+
+
 PARTS = {part.__name__: part
-         for part in (idle, fragmented, touched, sizes, huge)}
+         for part in (native, idle, fragmented, touched, sizes, huge)}
 
 
 def measure(args):
@@ -401,8 +432,37 @@ def rows_of_huge(found):
                    for name in PAIRS})
 
 
+def rows_of_native(found):
+    """Nanoseconds on UML; stock's way is one page at a time."""
+    for i, way in enumerate(WAYS):
+        stock = min(line[i] for line in found['pages'])
+        yield row(f'UML, {way} page by page: ns per page', {STOCK: f'{stock:.1f}'})
+        for order, *ns in found['blocks']:
+            if order in (0, 3, 9, 10):
+                yield row(f'UML, {way} in blocks of order {order:.0f}: '
+                          'ns per page, per block',
+                          {OURS: f'{ns[i]:.1f}, {ns[i] * 2 ** order:.0f}'},
+                          f'{stock / ns[i]:.1f} times faster')
+    for pages, step, ns, size in found['encode']:
+        yield row(f'UML, encode runs of {pages:.0f} pages, {step:.0f} apart: '
+                  'ns per run', {OURS: f'{ns:.1f}'}, f'{size / 1024:.2f} bytes each')
+    for frames, looks, calls, ns in found['scan']:
+        yield row(f'UML, scan {frames * PAGE / GIB:g} GiB, fragmented: us',
+                  {OURS: f'{ns / 1e3:.0f}'},
+                  f'{ns / looks:.1f} ns per free block, {calls:.0f} calls')
+    for _, pages, _, ns in found['zone lock']:
+        yield row('zone->lock: struct pages per hold, ns on UML',
+                  {OURS: f'{pages:.0f}, {ns:.0f}'})
+    for pages, *ns in found['page lock']:
+        yield row(f"balloon's page lock: one page out of {pages:.0f}, 1024 "
+                  'blocks out, in: ns on UML',
+                  {OURS: ', '.join(f'{value:.0f}' for value in ns)})
+
+
 def rows(data):
     """The table's lines."""
+    if 'native' in data:
+        yield from rows_of_native(data['native'])
     if 'idle' in data:
         yield from rows_of_state('idle', data['idle'], {
             'inflate': (50, 100), 'deflate': (25, 50), 'guest': (10, 5),

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's own tests, run by kunit.py.
+
+All suites run on UML. Those of mm run on an emulated x86_64 too, which has
+what UML has not: holes, zones, nodes, memory that goes offline.
+"""
+
+import functools
+import json
+import os
+import re
+import subprocess
+
+from harness.build import compiler_environment
+from harness.common import BUILD, LOGS, SRC, jobs
+from harness.vm import FIRMWARE, QEMUS, accelerator
+
+SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
+SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
+           'mm': 'mm/tests/[bu]*_kunit.c'}
+CONFIGS = {'virtio': 'drivers/virtio/tests/.kunitconfig',
+           'mm': 'mm/tests/.kunitconfig'}
+
+# Two nodes whose border lies within a pageblock, and a hole up to 4 GiB.
+X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 1',
+            '-machine pc,max-ram-below-4g=512M', '-m 1280M',
+            '-object memory-backend-ram,id=m0,size=643M,reserve=off',
+            '-object memory-backend-ram,id=m1,size=637M,reserve=off',
+            '-numa node,memdev=m0,cpus=0', '-numa node,memdev=m1')
+X86_CONFIG = (*(f'{name}=y' for name in (
+                  'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA',
+                  'MEMORY_HOTPLUG', 'MEMORY_HOTREMOVE', 'COMPACTION',
+                  'HUGETLBFS', 'X86_MCE', 'MEMORY_FAILURE', 'PAGE_OWNER',
+                  'DEBUG_KERNEL', 'DEBUG_VM', 'DEBUG_VM_PGFLAGS', 'DEBUG_LIST',
+                  'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP')),
+              *(f'{name}=n' for name in (
+                  'MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT',
+                  'USB_SUPPORT', 'VIRTUALIZATION', 'CPU_MITIGATIONS',
+                  'IOMMU_SUPPORT', 'SUSPEND', 'HWMON', 'ACPI_FAN',
+                  'ACPI_THERMAL', 'X86_PLATFORM_DEVICES',
+                  'X86_KERNEL_IBT', 'PCIEASPM', 'INTEL_MEI',
+                  'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
+                  'PERF_EVENTS_INTEL_CSTATE')))
+
+# What each machine runs, where it is built, with which arguments for kunit.py.
+MACHINES = {
+    'uml': (('virtio', 'mm'), 'kunit', ()),
+    'x86_64': (('mm',), 'kunit-x86',
+               ('--arch=x86_64', f"--qemu_args={' '.join(X86_QEMU)}",
+                *(f'--kconfig_add=CONFIG_{option}' for option in X86_CONFIG))),
+}
+
+
+def qemu_wrapper():
+    """A folder with our QEMU, with the accelerator that works here.
+
+    kunit.py tries KVM first, wherever there is a /dev/kvm, and would hang.
+    """
+    folder = BUILD / 'kunit-qemu'
+    folder.mkdir(exist_ok=True)
+    wrapper = folder / 'qemu-system-x86_64'
+    wrapper.write_text(f"""#!/bin/bash
+options=()
+while [ $# -gt 0 ]; do
+    if [ "$1" = -accel ]; then shift; else options+=("$1"); fi
+    shift
+done
+exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
+""", encoding='utf-8')
+    wrapper.chmod(0o755)
+    return folder
+
+
+@functools.cache
+def results(machine):
+    """What kunit.py says: (status, {suite: [(case, verdict)]}, log)."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    out, log = BUILD / f'kunit-{machine}.json', LOGS / f'kunit-{machine}.log'
+    out.unlink(missing_ok=True)
+    env = compiler_environment()
+    env['PATH'] = f'{qemu_wrapper()}{os.pathsep}{env["PATH"]}'
+    groups, folder, arguments = MACHINES[machine]
+    with open(log, 'wb') as file:
+        done = subprocess.run(
+            ['./tools/testing/kunit/kunit.py', 'run', f'--jobs={jobs()}',
+             f'--build_dir={BUILD / folder}', *arguments,
+             *(f'--kunitconfig={CONFIGS[group]}' for group in groups),
+             '--make_options=CC=ccache gcc', '--make_options=HOSTCC=ccache gcc',
+             '--timeout=600', f'--json={out}'],
+            cwd=SRC / 'linux', env=env, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT, timeout=1800, check=False)
+    suites = {}
+    if out.exists():
+        collect(json.loads(out.read_text()), suites)
+    return done.returncode, suites, log
+
+
+def kernel_log(machine):
+    """What the kernel printed while it ran the tests, line by line."""
+    path = BUILD / MACHINES[machine][1] / 'test.log'
+    return path.read_text(encoding='utf-8', errors='replace').splitlines()
+
+
+def collect(group, suites):
+    """Flatten kunit.py's tree of groups."""
+    cases = [(case['name'], case['status']) for case in group['test_cases']]
+    if cases:
+        suites.setdefault(group['name'], []).extend(cases)
+    for sub in group['sub_groups']:
+        collect(sub, suites)
+
+
+def suites_in_tree(group):
+    """The names of a group's suites in the sources; never none."""
+    sources = sorted((SRC / 'linux').glob(SOURCES[group]))
+    names = [name for path in sources
+             for name in SUITE.findall(path.read_text(encoding='utf-8'))]
+    return names or [f'(no suite in {SOURCES[group]})']
+
+
+def runs():
+    """Every machine with every suite that it must run."""
+    return [(machine, suite) for machine, (groups, *_) in MACHINES.items()
+            for group in groups for suite in suites_in_tree(group)]

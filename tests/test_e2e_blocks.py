@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The balloon keeps blocks: whole, in parts, moved, and taken apart by others.
+
+What must hold is the same in both formats, so most of this runs in both; that
+blocks stay whole is true of the packed one only.
+"""
+
+import random
+
+import pytest
+
+from harness.vm import GIB, MIB, PAGE, Guest
+from tests.test_e2e_memory import (FORMATS, check_totals, fragmented,
+                                   in_balloon, sizes)
+
+BLOCK = 4 * MIB
+
+
+def large_blocks(guest):
+    """Free blocks of 4 MiB, in all zones."""
+    return sum(int(line.split()[-1])
+               for line in guest.read('/proc/buddyinfo').splitlines())
+
+
+def settle(guest, total):
+    """Wait until compaction has put back what it took; return the size."""
+    guest.wait_for(lambda: len(set(sizes(guest, total))) == 1,
+                   'accounts that agree', 20)
+    return check_totals(guest, total)
+
+
+def test_blocks_come_back_whole():
+    """What was free in large blocks is so again, and is named in few words."""
+    with Guest(memory=2 * GIB, page_bitmap=True) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        guest.run('echo 3 > /proc/sys/vm/drop_caches')
+        before, counters = large_blocks(guest), guest.counters()
+        for _ in range(5):
+            guest.balloon_to(512 * MIB)
+            assert check_totals(guest, total) == 2 * GIB - 512 * MIB
+            assert large_blocks(guest) < before - 300
+            guest.balloon_to(2 * GIB)
+            assert check_totals(guest, total) == 0
+        assert large_blocks(guest) >= before - 2
+        after = guest.counters()
+        for way in ('inflate', 'deflate'):
+            pages = after[f'{way}-pages'] - counters[f'{way}-pages']
+            sent = after[f'{way}-bytes'] - counters[f'{way}-bytes']
+            assert pages == 5 * 1536 * MIB // PAGE
+            assert sent < pages / 100
+
+
+@FORMATS
+def test_sizes_around_block_borders(page_bitmap):
+    """Deflate and inflate by every size near that of a block: exact."""
+    with Guest(memory=512 * MIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        base = 300 * MIB
+        guest.balloon_to(base)
+        steps = {*range(1, 10)} | {(1 << order) + more for order in range(4, 12)
+                                   for more in (-1, 0, 1)}
+        for pages in sorted(steps):
+            guest.balloon_to(base + pages * PAGE)
+            assert check_totals(guest, total) == 212 * MIB - pages * PAGE
+            guest.balloon_to(base)
+            assert check_totals(guest, total) == 212 * MIB
+        # Down in odd steps, so that what was broken up is broken up further.
+        for left in range(200 * 256, 0, -1777):
+            guest.balloon_to(512 * MIB - left * PAGE)
+            assert check_totals(guest, total) == left * PAGE
+        guest.balloon_to(512 * MIB)
+        assert check_totals(guest, total) == 0
+
+
+def random_targets(guest, count, seed):
+    """Go to targets at random, in pages; all accounts exact after each."""
+    rnd = random.Random(seed)
+    total = guest.meminfo()['MemTotal'] + guest.vmstat()['nr_balloon_pages'] \
+        * PAGE
+    low, high = 150 * MIB // PAGE, guest.memory // PAGE
+    target = high
+    for step in range(count):
+        if rnd.random() < 0.3:
+            target = rnd.randint(low, high)
+        else:
+            near = 1 << rnd.randint(0, 12)
+            target = min(max(target + rnd.randint(-near, near), low), high)
+        guest.balloon_to(target * PAGE)
+        assert check_totals(guest, total) == guest.memory - target * PAGE, \
+            f'seed {seed}, step {step}'
+
+
+@FORMATS
+def test_random_targets(page_bitmap):
+    """Targets at random, with exact accounts after each."""
+    with Guest(memory=512 * MIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        random_targets(guest, 120 if page_bitmap else 30, random.getrandbits(32))
+        guest.balloon_to(512 * MIB)
+
+
+@pytest.mark.long
+def test_random_targets_long():
+    """Ten thousand targets."""
+    with Guest(memory=512 * MIB, page_bitmap=True) as guest:
+        guest.load_balloon()
+        random_targets(guest, 10000, random.getrandbits(32))
+
+
+@FORMATS
+def test_filled_compacted_emptied(page_bitmap):
+    """Compaction takes blocks apart; what it leaves is given back all the same.
+
+    Huge pages are asked for while the balloon holds most of memory: that they
+    are got means that pages of the balloon have moved out of their way.
+    """
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        for _ in range(3):
+            with fragmented(guest):
+                guest.balloon_to(560 * MIB)
+            before = guest.vmstat()
+            guest.run('echo 1 > /proc/sys/vm/compact_memory')
+            guest.run('echo 200 > /proc/sys/vm/nr_hugepages', timeout=120)
+            got = guest.meminfo()['HugePages_Total']
+            assert got > 100
+            moved = guest.vmstat()['balloon_migrate'] - before['balloon_migrate']
+            assert moved > 1000
+            guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
+            assert settle(guest, total) == GIB - 560 * MIB
+            guest.balloon_to(700 * MIB)
+            assert settle(guest, total) == GIB - 700 * MIB
+            guest.balloon_to(GIB)
+            assert settle(guest, total) == 0
+
+
+@FORMATS
+def test_balloon_moves_under_compaction(page_bitmap):
+    """Inflate and deflate while compaction never stops; nothing is lost."""
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        loop = ('while :; do echo 1 > /proc/sys/vm/compact_memory; '
+                'echo 60 > /proc/sys/vm/nr_hugepages; '
+                'echo 0 > /proc/sys/vm/nr_hugepages; done')
+        with guest.background('pattern 100 > /tmp/out', timeout=120,
+                              ready='grep -q filled /tmp/out'):
+            job = guest.spawn(f'trap "exit 0" TERM; {loop}')
+            for step in range(20 if page_bitmap else 6):
+                guest.balloon_to((300 + 7 * step % 50) * MIB)
+                guest.balloon_to((600 + 3 * step) * MIB + step * PAGE)
+            job.signal(15)
+            job.wait(60, check=False)
+            guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
+            settle(guest, total)
+        guest.balloon_to(GIB)
+        assert settle(guest, total) == 0
+        assert in_balloon(guest.counters()) == 0
+
+
+@FORMATS
+def test_offline_ballooned_memory(page_bitmap):
+    """Memory that is all balloon goes offline: its pages move elsewhere."""
+    with Guest(memory=2 * GIB, page_bitmap=page_bitmap,
+               append='movablecore=1G') as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        guest.balloon_to(900 * MIB)
+        before = guest.vmstat()['balloon_migrate']
+        gone = guest.run(
+            'cd /sys/devices/system/memory; for block in memory*; do '
+            'grep -q Movable $block/valid_zones || continue; '
+            'echo offline > $block/state && echo $block; '
+            '[ $(grep -l offline memory*/state | wc -l) -ge 2 ] && break; '
+            'done', timeout=180, check=False).split()
+        assert gone
+        assert guest.vmstat()['balloon_migrate'] > before + 10000
+        assert guest.actual() == 900 * MIB
+        assert guest.vmstat()['nr_balloon_pages'] * PAGE == 1148 * MIB
+        for block in gone:
+            guest.run(f'echo online_movable > '
+                      f'/sys/devices/system/memory/{block}/state')
+        assert settle(guest, total) == 1148 * MIB
+        guest.balloon_to(2 * GIB)
+        assert settle(guest, total) == 0
+
+
+def test_gigantic_page_from_ballooned_memory():
+    """A contiguous GiB is got where pages of the balloon lie in between.
+
+    alloc_contig_range() takes it, as it does for CMA; it may be told to try
+    again when something else that can move is in its way.
+    """
+    with Guest(memory=3 * GIB, page_bitmap=True,
+               args=['-cpu', 'max']) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        guest.balloon_to(1700 * MIB)
+        before = guest.vmstat()['balloon_migrate']
+        control = '/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages'
+
+        def got():
+            guest.run(f'echo 1 > {control}', timeout=180)
+            return guest.read(control) == '1'
+        guest.wait_for(got, 'a page of 1 GiB', 120)
+        assert guest.vmstat()['balloon_migrate'] > before
+        guest.run(f'echo 0 > {control}')
+        assert settle(guest, total) == 3 * GIB - 1700 * MIB
+        guest.balloon_to(3 * GIB)
+        assert settle(guest, total) == 0
+
+
+def test_oom_takes_parts_of_blocks():
+    """On OOM the balloon gives 1 MiB at a time, from blocks of 4 MiB."""
+    with Guest(memory=GIB, page_bitmap=True, deflate_on_oom=True) as guest:
+        guest.load_balloon()
+        guest.balloon_to(200 * MIB)
+        with guest.background('memfill -k 400 > /tmp/out', timeout=120,
+                              ready='grep -q filled /tmp/out'):
+            assert guest.vmstat()['oom_kill'] == 0
+            left = GIB - guest.actual()
+            assert 0 < left < 700 * MIB
+            assert left % MIB == 0
+            assert in_balloon(guest.counters()) * PAGE == left
+            assert guest.vmstat()['nr_balloon_pages'] * PAGE == left
+
+
+def test_unload_with_blocks_in_parts():
+    """Unloading gives everything back, whole blocks and pages that moved."""
+    with Guest(memory=GIB, page_bitmap=True) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        with fragmented(guest):
+            guest.balloon_to(500 * MIB)
+        guest.balloon_to(300 * MIB)
+        guest.run('echo 1 > /proc/sys/vm/compact_memory')
+        guest.unload_balloon()
+        assert guest.meminfo()['MemTotal'] == total
+        assert guest.vmstat()['nr_balloon_pages'] == 0
+        # All of it can be used: huge pages for most of memory.
+        guest.run('echo 380 > /proc/sys/vm/nr_hugepages', timeout=120)
+        assert guest.meminfo()['HugePages_Total'] > 300
