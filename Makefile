@@ -4,11 +4,12 @@
 PYTHON := /usr/bin/python3
 HARNESS := $(PYTHON) -B -m harness
 
-export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED
+export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED FUZZ_SECONDS
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test test-long bench migration fetch
+COMMANDS := tree refresh kernel qemu stock run test test-long bench migration fuzz \
+	fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
 
@@ -26,6 +27,8 @@ help:
 	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
 	@echo '              which they must tell from ours; and each Linux patch built'
 	@echo '              alone; SEED=N repeats a run'
+	@echo 'make fuzz     the QEMU device under libFuzzer, ASan and UBSan: FUZZ_SECONDS=N (60)'
+	@echo '              for its decoders, and for its queues (and 8 minutes to build)'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'
 	@echo '              pages; and docs/charts (BENCH="--parts idle,sizes --rounds 1 ...")'
 	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
@@ -56,7 +59,7 @@ clean:
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/mutants \
-		build/each
+		build/each build/fuzz
 
 clean-src:
 	@$(HARNESS) $@

@@ -10,14 +10,14 @@ from harness import common, packages
 
 def command(name):
     """Run one command; return its exit status."""
-    from harness import base, build, run, tree
+    from harness import base, build, fuzz, run, tree
     force = os.environ.get('FORCE') == '1'
     table = {'tree': lambda: tree.make_trees(force), 'refresh': tree.refresh_all,
              'kernel': build.kernel, 'qemu': build.qemu, 'stock': build.stock,
              'run': run.interactive, 'all': run.measure, 'test': run.tests,
              'bench': run.bench, 'migration': run.migration,
              'test-long': run.long_tests,
-             'fetch': base.fetch_all, 'clean-src': tree.remove_all}
+             'fuzz': fuzz.fuzz, 'fetch': base.fetch_all, 'clean-src': tree.remove_all}
     if name not in ('refresh', 'clean-src'):
         packages.install()
     return table[name]() or 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's own tests, run by kunit.py.
 
-All suites run on UML. Those of mm run on an emulated x86_64 too, which has
-what UML has not: holes, zones, nodes, memory that goes offline.
+All suites run on UML; those of virtio once more with KASAN, lockdep and fault
+injection. Those of mm run on an emulated x86_64 too, which has what UML has not:
+holes, zones, nodes, memory that goes offline.
 """
 
 import functools
@@ -22,11 +23,11 @@ CONFIGS = {'virtio': 'drivers/virtio/tests/.kunitconfig',
            'mm': 'mm/tests/.kunitconfig'}
 
 # Two nodes whose border lies within a pageblock, and a hole up to 4 GiB.
-X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 1',
+X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 2',
             '-machine pc,max-ram-below-4g=512M', '-m 1280M',
             '-object memory-backend-ram,id=m0,size=643M,reserve=off',
             '-object memory-backend-ram,id=m1,size=637M,reserve=off',
-            '-numa node,memdev=m0,cpus=0', '-numa node,memdev=m1')
+            '-numa node,memdev=m0,cpus=0-1', '-numa node,memdev=m1')
 X86_CONFIG = (*(f'{name}=y' for name in (
                   'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA',
                   'MEMORY_HOTPLUG', 'MEMORY_HOTREMOVE', 'COMPACTION',
@@ -42,9 +43,17 @@ X86_CONFIG = (*(f'{name}=y' for name in (
                   'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
                   'PERF_EVENTS_INTEL_CSTATE')))
 
+# Where virtio's tests of a device run with all that finds faults.
+DEBUG_CONFIG = [f'{name}=y' for name in (
+    'DEBUG_KERNEL', 'KASAN', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
+    'DEBUG_LIST', 'DEBUG_FS', 'FAULT_INJECTION', 'FAULT_INJECTION_DEBUG_FS',
+    'FAILSLAB', 'FAIL_PAGE_ALLOC')]
+
 # What each machine runs, where it is built, with which arguments for kunit.py.
 MACHINES = {
     'uml': (('virtio', 'mm'), 'kunit', ()),
+    'uml-debug': (('virtio',), 'kunit-debug',
+                  [f'--kconfig_add=CONFIG_{option}' for option in DEBUG_CONFIG]),
     'x86_64': (('mm',), 'kunit-x86',
                ('--arch=x86_64', f"--qemu_args={' '.join(X86_QEMU)}",
                 *(f'--kconfig_add=CONFIG_{option}' for option in X86_CONFIG))),

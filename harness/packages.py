@@ -18,21 +18,23 @@ PACKAGES = '''
     python3 python3-pytest python3-ply python3-git codespell
     python3-matplotlib
 '''.split()
+# For make fuzz, and make test-long.
+FUZZING = ['clang', 'libclang-rt-dev']
 
 
-def missing():
-    """The packages that are not installed."""
+def missing(wanted):
+    """Those of some packages that are not installed."""
     done = subprocess.run(
         ['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n',
-         *PACKAGES], capture_output=True, text=True, check=False)
+         *wanted], capture_output=True, text=True, check=False)
     have = {line.split()[0] for line in done.stdout.splitlines()
             if line.endswith(' installed')}
-    return [name for name in PACKAGES if name not in have]
+    return [name for name in wanted if name not in have]
 
 
-def install():
+def install(wanted=PACKAGES):
     """Install what is missing as root; otherwise say which line does it."""
-    names = missing()
+    names = missing(wanted)
     if not names:
         return
     line = f"apt-get install -y --no-install-recommends {' '.join(names)}"

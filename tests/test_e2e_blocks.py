@@ -119,7 +119,7 @@ def test_filled_compacted_emptied(page_bitmap):
     with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
-        for _ in range(3):
+        for _ in range(2):
             with fragmented(guest):
                 guest.balloon_to(560 * MIB)
             before = guest.vmstat()
@@ -211,6 +211,60 @@ def test_gigantic_page_from_ballooned_memory():
         assert settle(guest, total) == 3 * GIB - 1700 * MIB
         guest.balloon_to(3 * GIB)
         assert settle(guest, total) == 0
+
+
+def huge_pages_got(kernel):
+    """2 MiB pages that a fragmented guest gets with half of it in the balloon."""
+    with Guest(memory=GIB, kernel=kernel, page_bitmap=True) as guest:
+        guest.load_balloon()
+        with fragmented(guest):
+            guest.balloon_to(560 * MIB)
+        guest.run('echo 1 > /proc/sys/vm/compact_memory', timeout=120)
+        guest.run('echo 230 > /proc/sys/vm/nr_hugepages', timeout=120)
+        return guest.meminfo()['HugePages_Total']
+
+
+def blocks_offlined(kernel):
+    """Memory blocks, all of them in the balloon, of which each is tried once."""
+    with Guest(memory=2 * GIB, kernel=kernel, page_bitmap=True,
+               append='movablecore=1G') as guest:
+        guest.load_balloon()
+        guest.balloon_to(1100 * MIB)
+        return guest.run(
+            'cd /sys/devices/system/memory; n=0; for block in memory*; do '
+            'grep -q Movable $block/valid_zones || continue; '
+            '[ $n = 6 ] && break; n=$((n+1)); '
+            'echo offline > $block/state && echo $block is gone; '
+            'done', timeout=180, check=False).count('is gone')
+
+
+def cma_got(kernel):
+    """How often of three times 1 GiB is had of CMA that is in the balloon."""
+    with Guest(memory=3 * GIB, kernel=kernel, page_bitmap=True,
+               args=['-cpu', 'max'], append='hugetlb_cma=1G') as guest:
+        guest.load_balloon()
+        control = '/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages'
+        got = 0
+        for _ in range(3):
+            guest.balloon_to(1300 * MIB)
+            in_cma = GIB - guest.meminfo()['CmaFree']
+            assert in_cma > GIB // 2, 'the balloon has little of CMA'
+            guest.run(f'echo 1 > {control}', timeout=180)
+            got += guest.read(control) == '1'
+            guest.run(f'echo 0 > {control}')
+            guest.balloon_to(3 * GIB)
+        return got
+
+
+@pytest.mark.parametrize('count', [huge_pages_got, blocks_offlined, cma_got],
+                         ids=lambda count: count.__name__)
+def test_no_worse_than_stock(count):
+    """Who wants memory that the balloon has gets as much as with today's driver."""
+    stock, ours = count('stock'), count('ours')
+    print(f'stock {stock}, ours {ours}')
+    assert ours > 0
+    # Chance plays a part in what compaction finds.
+    assert ours >= stock * 0.95
 
 
 def test_oom_takes_parts_of_blocks():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory that goes and comes: what guest, QEMU and host say of it."""
 
+import re
+
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest, GuestTimeout
@@ -42,6 +44,8 @@ def check_totals(guest, without):
         guest.wait_for(agree, 'accounts that agree', 10)
     except GuestTimeout as error:
         raise AssertionError(f'{seen}: {error}') from None
+    zones = re.findall(r'^ +managed +(\d+)', guest.read('/proc/zoneinfo'), re.M)
+    assert sum(map(int, zones)) * PAGE == guest.meminfo()['MemTotal']
     if guest.qemu_name == 'ours':
         assert guest.counters()['rejected-messages'] == 0
     return seen[0]

@@ -52,7 +52,7 @@ def test_device_through_qtest(tmp_path, huge_pages):
     listed = subprocess.run([program, '-l'], capture_output=True, text=True,
                             timeout=60, check=True, env=env).stdout.split()
     paths = [path for path in listed
-             if re.search('/virtio-balloon.*/(pages|req|live)/', path)]
-    assert len(paths) >= 49, listed
+             if re.search('/virtio-balloon.*/(pages|req|live|malformed)/', path)]
+    assert len(paths) >= 52, listed
     options = [word for path in paths for word in ('-p', path)]
     assert check([program, '--tap', '-k', *options], env) == len(paths)
