@@ -100,7 +100,8 @@ def results(machine):
             stderr=subprocess.STDOUT, timeout=1800, check=False)
     suites = {}
     if out.exists():
-        collect(json.loads(out.read_text()), suites)
+        suites = {suite['name']: cases_of(suite)
+                  for suite in json.loads(out.read_text())['sub_groups']}
     return done.returncode, suites, log
 
 
@@ -110,13 +111,10 @@ def kernel_log(machine):
     return path.read_text(encoding='utf-8', errors='replace').splitlines()
 
 
-def collect(group, suites):
-    """Flatten kunit.py's tree of groups."""
+def cases_of(group):
+    """The cases of one of kunit.py's groups, those with parameters too."""
     cases = [(case['name'], case['status']) for case in group['test_cases']]
-    if cases:
-        suites.setdefault(group['name'], []).extend(cases)
-    for sub in group['sub_groups']:
-        collect(sub, suites)
+    return cases + [case for sub in group['sub_groups'] for case in cases_of(sub)]
 
 
 def suites_in_tree(group):

@@ -16,7 +16,9 @@ CHECKPATCH = {
 }
 # QEMU asks whether a script imported a header from a Linux release; ours comes
 # from the other queue.
-ALLOWED = 'imported from Linux, are you using'
+IMPORTED = 'imported from Linux, are you using'
+# mm's names of page flags.
+ALLOWED = (IMPORTED, 'Avoid CamelCase: <__ClearPageOffline>')
 PATCHES = [(queue, path) for queue in QUEUES
            for path in tree.queue_files(queue)]
 
@@ -31,6 +33,7 @@ def test_checkpatch(queue, patch):
                           cwd=tree.tree(queue), capture_output=True, text=True,
                           env=env, check=False)
     said = [line for line in done.stdout.splitlines() + done.stderr.splitlines()
-            if not line.startswith('total:') and ALLOWED not in line]
+            if not line.startswith('total:')
+            and not any(text in line for text in ALLOWED)]
     assert not said, '\n'.join(said)
-    assert done.returncode == 0 or ALLOWED in done.stdout
+    assert done.returncode == 0 or any(text in done.stdout for text in ALLOWED)
