@@ -25,12 +25,14 @@ help:
 	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
 	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
-	@echo '              which they must tell from ours; and each Linux patch built'
-	@echo '              alone; SEED=N repeats a run'
+	@echo '              which they must tell from ours; ten thousand targets; QEMU tests'
+	@echo '              under ASan and UBSan; and each Linux patch built alone; SEED=N'
+	@echo '              repeats a run'
 	@echo 'make fuzz     the QEMU device under libFuzzer, ASan and UBSan: FUZZ_SECONDS=N (60)'
 	@echo '              for its decoders, and for its queues (and 8 minutes to build)'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'
-	@echo '              pages; and docs/charts (BENCH="--parts idle,sizes --rounds 1 ...")'
+	@echo '              pages; and docs/charts (BENCH="--parts idle,sizes --rounds 1 ..."),'
+	@echo '              of which two need what make and make migration left in build/'
 	@echo 'make migration  the table of live migration (BENCH="--size 2 --cases 13 ...")'
 	@echo ''
 	@echo 'make tree     git trees build/src/linux and build/src/qemu: base and patches'
@@ -49,15 +51,15 @@ help:
 	@echo 'make clean-src  remove downloads and the trees too, if no work would be lost'
 	@echo ''
 	@echo 'JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;'
-	@echo 'BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make) or'
-	@echo 'bench/migration.py (make migration); --help lists them.'
+	@echo 'BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py'
+	@echo '(make bench) or migration.py (make migration); bench/inflate.py --help lists them.'
 	@echo 'Logs are in build/logs.'
 
 clean:
 	rm -rf build/kernel build/qemu build/stock/kernel build/stock/qemu \
 		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
-		build/kunit-x86 build/kunit-qemu build/logs \
+		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/mutants \
 		build/each build/fuzz
 
