@@ -154,7 +154,7 @@ def holds(data, out):
     panel.grid(axis='x')
     panel.grid(False, axis='y')
     panel.set_xlabel('microseconds')
-    save(figure, 'interrupts-off', data['header'],
+    save(figure, 'interrupts-off', data['header'] | {'accelerator': 'uml'},
          'longest holds on User Mode Linux (native), best of many passes; '
          'none depends on the size of the guest', out)
 

@@ -9,12 +9,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from harness import kunit  # pylint: disable=wrong-import-position
 from harness.vm import Guest  # pylint: disable=wrong-import-position
 
 
 def pytest_configure(config):
     """Name the marker of what `make test-long` runs."""
     config.addinivalue_line('markers', 'long: takes long; not in make test')
+
+
+def pytest_collection_finish(session):
+    """Let KUnit's kernels be built while guests are tested."""
+    if any(item.fspath.basename == 'test_kunit.py' for item in session.items):
+        kunit.building()
 
 
 @pytest.hookimpl(hookwrapper=True)

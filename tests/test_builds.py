@@ -40,7 +40,9 @@ def configuration(value):
     return f'''{text}
 CONFIG_KUNIT=y
 CONFIG_VIRTIO_BALLOON_KUNIT_TEST={tests}
+CONFIG_VIRTIO_BALLOON_DEVICE_KUNIT_TEST={tests if value != 'n' else 'n'}
 CONFIG_UNUSED_PAGES_KUNIT_TEST={tests}
+CONFIG_BALLOON_KUNIT_TEST=y
 '''
 
 
@@ -49,7 +51,7 @@ def targets(source, value):
     files = tree.git(tree.tree('linux'), 'diff', '--name-only', 'base', 'HEAD',
                      '--', '*.c').split()
     objects = [name[:-1] + 'o' for name in files if (source / name).exists()
-               and not name.startswith('drivers/virtio/')
+               and not name.startswith(('drivers/virtio/', 'tools/'))
                and (value != 'n' or name != 'mm/balloon.c')]
     return [*objects, 'drivers/virtio/']
 

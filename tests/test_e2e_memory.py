@@ -139,6 +139,27 @@ def test_pattern(page_bitmap):
 
 
 @FORMATS
+@pytest.mark.parametrize('append', ['init_on_alloc=1', 'init_on_free=1',
+                                    'page_poison=1'])
+def test_initialised_memory(append, page_bitmap):
+    """The same where pages are written to when they are taken or freed.
+
+    With page_poison=1 the guest checks, when it takes a page, that what it wrote
+    when it freed it is still there.
+    """
+    with Guest(memory=GIB, page_bitmap=page_bitmap, append=append) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        with guest.background('pattern 256 > /tmp/out',
+                              ready='grep -q filled /tmp/out', timeout=240):
+            for _ in range(5):
+                guest.balloon_to(420 * MIB)
+                guest.balloon_to(900 * MIB)
+            assert check_totals(guest, total) == GIB - 900 * MIB
+        assert 'pages checked' in guest.read('/tmp/out')
+
+
+@FORMATS
 def test_content_after_deflate(page_bitmap):
     """Memory that was in the balloon holds what is written to it afterwards."""
     with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:

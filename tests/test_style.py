@@ -3,11 +3,12 @@
 
 import os
 import subprocess
+from concurrent import futures
 
 import pytest
 
 from harness import tree
-from harness.common import QUEUES
+from harness.common import QUEUES, jobs
 
 CHECKPATCH = {
     # The sender signs.
@@ -23,17 +24,31 @@ PATCHES = [(queue, path) for queue in QUEUES
            for path in tree.queue_files(queue)]
 
 
-@pytest.mark.parametrize('queue, patch', PATCHES,
-                         ids=[f'{q}-{p.name[:4]}' for q, p in PATCHES])
-def test_checkpatch(queue, patch):
-    """checkpatch finds nothing to say."""
+def checkpatch(queue, patch):
+    """checkpatch's (exit status, lines)."""
     # Its helpers want Debian's Python, whatever else is on the PATH.
     env = {**os.environ, 'PATH': f"/usr/bin:{os.environ['PATH']}"}
     done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[queue], patch],
                           cwd=tree.tree(queue), capture_output=True, text=True,
                           env=env, check=False)
-    said = [line for line in done.stdout.splitlines() + done.stderr.splitlines()
-            if not line.startswith('total:')
-            and not any(text in line for text in ALLOWED)]
+    return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
+
+
+@pytest.fixture(name='verdicts', scope='module')
+def fixture_verdicts():
+    """Futures for all patches: it takes seconds for each."""
+    with futures.ThreadPoolExecutor(jobs()) as pool:
+        yield {patch: pool.submit(checkpatch, queue, patch)
+               for queue, patch in PATCHES}
+
+
+@pytest.mark.parametrize('patch', [path for _, path in PATCHES],
+                         ids=[f'{q}-{p.name[:4]}' for q, p in PATCHES])
+def test_checkpatch(patch, verdicts):
+    """checkpatch finds nothing to say."""
+    status, lines = verdicts[patch].result()
+    allowed = [line for line in lines if any(text in line for text in ALLOWED)]
+    said = [line for line in lines
+            if line not in allowed and not line.startswith('total:')]
     assert not said, '\n'.join(said)
-    assert done.returncode == 0 or any(text in done.stdout for text in ALLOWED)
+    assert status == 0 or allowed
