@@ -178,7 +178,7 @@ def test_dropped_kernel_option_is_named():
 
 def test_missing_packages_are_named(monkeypatch):
     """Who is not root gets the exact line, and nothing else happens."""
-    monkeypatch.setattr(packages, 'missing', lambda: ['bison', 'flex'])
+    monkeypatch.setattr(packages, 'missing', lambda _: ['bison', 'flex'])
     monkeypatch.setattr(packages.os, 'geteuid', lambda: 1000)
     with pytest.raises(Failure, match='apt-get install -y '
                        '--no-install-recommends bison flex'):
