@@ -21,7 +21,8 @@ touched     a program fills the memory of a guest of --touched GiB and ends; the
             madvise(MADV_DONTNEED) of as much touched memory as QEMU has lost,
             as much of it in huge pages (MADV_HUGEPAGE, as for QEMU's memory).
 sizes       guests of --sizes inflated to a quarter and deflated. Memory is not
-            reserved, so they may be larger than the host. "Driver memory" is
+            reserved, so they may be larger than the host. The smallest changes its
+            size by 4 MiB, too: what any change costs. "Driver memory" is
             MemTotal - MemFree - pages on lists of CPUs: how much it grows when
             the module is loaded, and when the balloon is inflated (MemTotal is
             without what is in the balloon). 2 MiB of it is what the kernel takes
@@ -32,9 +33,9 @@ huge        huge pages that back QEMU (AnonHugePages) when a program in the gues
             of nearly as many as it has free memory for: before, with half in
             the balloon, and after.
 
-Guest time of a scan is the CPU time of QEMU's thread for the guest's only CPU
-between request and end; "answered in" is the time from the QMP command to the
-event. Bytes are those of the guest's answers (property host-request-stats).
+CPU time of a guest, its time for a scan too, is that of QEMU's thread for its only
+CPU; "answered in" is the time from the QMP command to the event. Bytes are those of
+the guest's answers (property host-request-stats).
 """
 
 import mmap
@@ -86,13 +87,27 @@ def scan(guest):
             'answers': now['answers'] - stats['answers']}
 
 
+def work(guest, small):
+    """What an inflate costs: CPU seconds of the guest and of QEMU's main thread."""
+    def look():
+        return {'guest': guest.cpu_seconds(cpu), 'host': guest.cpu_seconds(),
+                'discards': guest.counters()['discards']}
+    cpu = guest.qmp('query-cpus-fast')[0]['thread-id']
+    before = look()
+    guest.balloon_to(small)
+    after = look()
+    guest.balloon_to(guest.memory)
+    return {key: after[key] - before[key] for key in after}
+
+
 def rounds_of(guests, small, rounds, before=None):
     """What is kept of guests that take turns, and of ours that is asked."""
     found = {'gib': (guests[OURS].memory - small) / GIB,
              'of_gib': guests[OURS].memory / GIB,
              'seconds': inflate.timed(guests, small, rounds, before)}
     guests[OURS].resume()
-    return found | {'scan': [scan(guests[OURS]) for _ in range(rounds)]}
+    return found | {'work': [work(guests[OURS], small) for _ in range(rounds)],
+                    'scan': [scan(guests[OURS]) for _ in range(rounds)]}
 
 
 def idle(args):
@@ -227,6 +242,8 @@ def one_size(name, size, rounds):
                 lambda: found['inflated'].append(used(guest) - without))
             for way in WAYS:
                 found[way].append(seconds[way])
+        found['block'] = [inflate.one_round(guest, size - 4 * MIB)
+                          for _ in range(11)]
         guest.check()
     finally:
         guest.kill()
@@ -364,6 +381,12 @@ def rows_of_state(state, found, targets):
                   f'{times:.1f} times faster',
                   judge(times, *targets[way], least=True)
                   if way in targets else None)
+    for title, key, digits in (('CPU s of the guest', 'guest', 3),
+                               ("CPU s of QEMU's main thread", 'host', 3),
+                               ('discards', 'discards', 0)):
+        yield row(f"inflate {found['gib']:g} of {found['of_gib']:g} GiB, {state}: "
+                  f'{title}',
+                  {OURS: cell([run[key] for run in found['work']], digits=digits)})
     for title, key, scale, digits in (('guest time, ms', 'guest', 1e3, 1),
                                       ('answered in, ms', 'answered', 1e3, 1),
                                       ('KiB of answers', 'bytes', 1 / 1024, 1),
@@ -404,6 +427,12 @@ def rows_of_sizes(found):
                       {name: cell(per_gib(gib, name), 1e3, 1) for name in pairs},
                       f'{ratio:.2f} of {usual} GiB',
                       judge(ratio, 1.25, 1.1) if gib != usual else None)
+
+    least = [*found][0]
+    for way in WAYS:
+        yield row(f'guest of {least} GiB, {way} by 4 MiB: ms', {
+            name: cell([run[way] for run in found[least][name]['block']], 1e3, 1)
+            for name in found[least]})
 
     def driver(gib, name, state):
         value = found[gib][name][state]

@@ -106,19 +106,26 @@ def kernel():
 
 # -- QEMU -------------------------------------------------------------------
 
-def build_qemu(title, source, out, log):
-    """Configure a QEMU tree if need be, and build the system emulator."""
+def configure_qemu(title, source, out, log, options):
+    """Configure a QEMU tree, if need be; return the environment to build it in."""
     env = compiler_environment(base.meson_environment())
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / 'configure.stamp'
-    wanted = ' '.join(QEMU_OPTIONS)
+    wanted = ' '.join(options)
     if not (out / 'build.ninja').exists() or not stamp.exists() \
             or stamp.read_text() != wanted:
         run_logged(f'{title}: configure',
-                   [os.path.relpath(source / 'configure', out), '--cc=ccache gcc',
-                    *QEMU_OPTIONS], f'{log}-configure.log', cwd=out, env=env)
+                   [os.path.relpath(source / 'configure', out), *options],
+                   f'{log}-configure.log', cwd=out, env=env)
         stamp.write_text(wanted)
-    run_logged(title, ['ninja', f'-j{jobs()}', 'qemu-system-x86_64'],
+    return env
+
+
+def build_qemu(title, source, out, log, *targets):
+    """Build the system emulator of a QEMU tree, and other targets."""
+    env = configure_qemu(title, source, out, log,
+                         ('--cc=ccache gcc', *QEMU_OPTIONS))
+    run_logged(title, ['ninja', f'-j{jobs()}', 'qemu-system-x86_64', *targets],
                f'{log}.log', cwd=out, env=env)
 
 

@@ -10,10 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
-from harness import base, packages, tree
-from harness.build import QEMU_OPTIONS, compiler_environment
-from harness.common import (BUILD, LOGS, SRC, Failure, capture, jobs,
-                            run_logged, say, tail)
+from harness import packages, tree
+from harness.build import QEMU_OPTIONS, configure_qemu
+from harness.common import (BUILD, LOGS, SRC, Failure, jobs, run_logged, say,
+                            tail)
 from harness.vm import FIRMWARE
 
 OUT = BUILD / 'fuzz'
@@ -84,19 +84,10 @@ def build():
     """build/fuzz: fuzzers, QEMU and its tests with sanitizers."""
     packages.install(packages.FUZZING)
     tree.ensure('qemu', strict=False)
-    filter_file = OUT / 'instrumentation-filter'
-    env = compiler_environment(base.meson_environment())
+    env = configure_qemu('fuzzers', SRC / 'qemu', OUT, 'fuzz', OPTIONS)
     # ccache does not look into the file.
+    filter_file = OUT / 'instrumentation-filter'
     env['CCACHE_EXTRAFILES'] = str(filter_file)
-    OUT.mkdir(parents=True, exist_ok=True)
-    stamp = OUT / 'configure.stamp'
-    wanted = ' '.join(OPTIONS)
-    if not (OUT / 'build.ninja').exists() or not stamp.exists() \
-            or stamp.read_text() != wanted:
-        run_logged('fuzzers: configure',
-                   [os.path.relpath(SRC / 'qemu/configure', OUT), *OPTIONS],
-                   'fuzz-configure.log', cwd=OUT, env=env)
-        stamp.write_text(wanted)
     # Configuring anew, which ninja may do first, writes QEMU's own filter.
     run_logged('fuzzers: meson', ['ninja', 'build.ninja'], 'fuzz-meson.log',
                cwd=OUT, env=env)
@@ -157,28 +148,3 @@ def fuzz():
     seconds = int(os.environ.get('FUZZ_SECONDS') or 60)
     total = sum(fuzz_target(target, seconds) for target in TARGETS)
     say(f'{total} executions in total, no finding')
-
-
-def sanitized_tests():
-    """Unit test and qtests under ASan and UBSan; return how many passed."""
-    build()
-    env = {**sanitizer_environment(),
-           'QTEST_QEMU_BINARY': str(OUT / 'qemu-system-x86_64')}
-    program = OUT / 'tests/qtest/qos-test'
-    listed = capture([program, '-l'], cwd=OUT, env=env).split()
-    paths = [path for path in listed if re.search(
-        '/virtio-balloon.*/(pages|req|live|malformed)/', path)]
-    if not paths:
-        raise Failure('the QEMU tree has no qtests of the balloon')
-    options = [word for path in paths for word in ('-p', path)]
-    commands = {'unit': [OUT / 'tests/unit/test-virtio-balloon-pages'],
-                'qtest': [program, *options]}
-    passed = 0
-    for name, argv in commands.items():
-        log = f'sanitized-{name}.log'
-        run_logged(f'sanitized {name}', [*argv, '--tap', '-k'], log, cwd=OUT,
-                   env=env)
-        text = (LOGS / log).read_text(errors='replace')
-        passed += len(re.findall(r'(?m)^ok \d+ (?!.*# SKIP)', text))
-    say(f'{passed} tests passed under the sanitizers')
-    return passed

@@ -85,8 +85,11 @@ exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
     return folder
 
 
-def kunit_py(action, machine, log, *arguments):
-    """Run kunit.py for a machine; return its exit status."""
+def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
+    """Run kunit.py for a machine; return its exit status.
+
+    source, out: the kernel tree, and where build folders are
+    """
     LOGS.mkdir(parents=True, exist_ok=True)
     env = compiler_environment()
     env['PATH'] = f'{qemu_wrapper()}{os.pathsep}{env["PATH"]}'
@@ -98,11 +101,11 @@ def kunit_py(action, machine, log, *arguments):
         return subprocess.run(
             [*(('nice', '-n', '19') if action == 'build' else ()),
              './tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
-             f'--build_dir={BUILD / folder}', *options,
+             f'--build_dir={out / folder}', *options,
              *(f'--kunitconfig={CONFIGS[group]}' for group in groups),
              '--make_options=CC=ccache gcc', '--make_options=HOSTCC=ccache gcc',
              *arguments],
-            cwd=SRC / 'linux', env=env, stdin=subprocess.DEVNULL, stdout=file,
+            cwd=source, env=env, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, timeout=3600, check=False).returncode
 
 
@@ -131,9 +134,9 @@ def results(machine):
     return status, suites, log
 
 
-def kernel_log(machine):
+def kernel_log(machine, out=BUILD):
     """What the kernel printed while it ran the tests, line by line."""
-    path = BUILD / MACHINES[machine][1] / 'test.log'
+    path = out / MACHINES[machine][1] / 'test.log'
     return path.read_text(encoding='utf-8', errors='replace').splitlines()
 
 

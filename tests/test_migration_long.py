@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from harness import build, tree
-from harness.common import BUILD, ROOT
+from harness import build
 from harness.vm import MIB, QEMUS
+from tests import mutant
 from tests.journey import CASES, Journey, Lost, ask
 
 pytestmark = pytest.mark.long
@@ -20,7 +20,8 @@ STEPS = 18
 # How many guests a broken QEMU may have until it is found out, and how often
 # each of them migrates.
 GUESTS, EACH = 10, 6
-MUTANTS = sorted((ROOT / 'tests' / 'mutants').glob('*.patch'))
+MUTANTS = [patch for patch in mutant.MUTANTS
+           if mutant.header(patch, 'Caught-by') == 'migration']
 
 
 @pytest.fixture
@@ -61,22 +62,11 @@ def test_many(case, rng, tmp_path):
 
 
 def build_mutant(patch):
-    """Our QEMU with a patch that breaks it; the program's path.
-
-    One tree and one build serve all mutants.
-    """
-    folder = BUILD / 'mutants'
-    source, head = folder / 'src/qemu', tree.rev(tree.tree('qemu'), 'HEAD')
-    if not source.exists():
-        tree.git(tree.tree('qemu'), 'worktree', 'prune')
-        tree.git(tree.tree('qemu'), 'worktree', 'add', '-q', '--detach', source,
-                 head)
-    tree.git(source, 'checkout', '-q', '-f', '--detach', head)
-    tree.git(source, 'apply', patch)
-    build.build_qemu(f'QEMU with {patch.name}', source, folder / 'qemu',
-                     'mutant')
-    program = folder / f'qemu-{patch.stem}'
-    shutil.copy2(folder / 'qemu' / 'qemu-system-x86_64', program)
+    """Our QEMU with a patch that breaks it; the program's path."""
+    build.build_qemu(f'QEMU with {patch.name}', mutant.source(patch),
+                     mutant.FOLDER / 'qemu', 'mutant')
+    program = mutant.FOLDER / f'qemu-{patch.stem}'
+    shutil.copy2(mutant.FOLDER / 'qemu' / 'qemu-system-x86_64', program)
     return program
 
 

@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 
-from harness.base import meson_environment
-from harness.build import compiler_environment
-from harness.common import BUILD, SRC, jobs, run_logged
+import pytest
+
+from harness import fuzz
+from harness.build import build_qemu
+from harness.common import BUILD, SRC
 from harness.vm import FIRMWARE, QEMUS
 
 NAME = 'test-virtio-balloon-pages'
@@ -15,9 +17,7 @@ NAME = 'test-virtio-balloon-pages'
 
 def build(target):
     """Build one test program of QEMU; return its path."""
-    env = compiler_environment(meson_environment())
-    run_logged(target, ['ninja', f'-j{jobs()}', target], 'qemu-unit.log',
-               cwd=BUILD / 'qemu', env=env)
+    build_qemu(target, SRC / 'qemu', BUILD / 'qemu', 'qemu-unit', target)
     return BUILD / 'qemu' / target
 
 
@@ -39,16 +39,9 @@ def test_decoder():
     check([build(f'tests/unit/{NAME}'), '--tap', '-k'])
 
 
-def test_device_through_qtest(tmp_path, huge_pages):
-    """The qtests of the device: real queues, good and bad messages, migration."""
-    assert huge_pages.exists()
-    # qtests don't say where firmware is.
-    wrapper = tmp_path / 'qemu-system-x86_64'
-    folders = ' '.join(f'-L {path}' for path in FIRMWARE)
-    wrapper.write_text(f'#!/bin/sh\nexec {QEMUS["ours"]} "$@" {folders}\n')
-    wrapper.chmod(0o755)
-    env = {**os.environ, 'QTEST_QEMU_BINARY': str(wrapper)}
-    program = build('tests/qtest/qos-test')
+def qtest(program, qemu, env=None):
+    """Run all qtests of the device with a QEMU."""
+    env = {**(env or os.environ), 'QTEST_QEMU_BINARY': str(qemu)}
     listed = subprocess.run([program, '-l'], capture_output=True, text=True,
                             timeout=60, check=True, env=env).stdout.split()
     paths = [path for path in listed
@@ -56,3 +49,28 @@ def test_device_through_qtest(tmp_path, huge_pages):
     assert len(paths) >= 52, listed
     options = [word for path in paths for word in ('-p', path)]
     assert check([program, '--tap', '-k', *options], env) == len(paths)
+
+
+def with_firmware(qemu, folder):
+    """A program that is a QEMU which finds its firmware: qtests don't say where."""
+    wrapper = folder / 'qemu-system-x86_64'
+    options = ' '.join(f'-L {path}' for path in FIRMWARE)
+    wrapper.write_text(f'#!/bin/sh\nexec {qemu} "$@" {options}\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def test_device_through_qtest(tmp_path, huge_pages):
+    """The qtests of the device: real queues, good and bad messages, migration."""
+    assert huge_pages.exists()
+    qtest(build('tests/qtest/qos-test'), with_firmware(QEMUS['ours'], tmp_path))
+
+
+@pytest.mark.long
+def test_under_sanitizers(huge_pages):
+    """The same in a build with ASan and UBSan, which have nothing to say."""
+    assert huge_pages.exists()
+    fuzz.build()
+    env = fuzz.sanitizer_environment()
+    check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
+    qtest(fuzz.OUT / 'tests/qtest/qos-test', fuzz.OUT / 'qemu-system-x86_64', env)

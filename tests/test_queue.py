@@ -9,6 +9,7 @@ import pytest
 
 from harness import base, tree
 from harness.common import QUEUES, ROOT, Failure
+from tests import mutant
 
 HEADERS = ('From: ', 'Date: ', 'Subject: [PATCH] ')
 
@@ -229,8 +230,7 @@ def test_where_offsets_are_allowed(version, exact):
     assert tree.must_be_exact(conf, version) == exact
 
 
-@pytest.mark.parametrize('patch', sorted((ROOT / 'tests/mutants').glob('*.patch')),
-                         ids=lambda patch: patch.stem)
+@pytest.mark.parametrize('patch', mutant.MUTANTS, ids=lambda patch: patch.stem)
 def test_mutants_apply(patch):
-    """The QEMUs that make test-long breaks on purpose can be made."""
-    tree.git(tree.tree('qemu'), 'apply', '--check', patch)
+    """The faults that make test-long puts in on purpose can be put in."""
+    tree.git(tree.tree(mutant.header(patch, 'Queue')), 'apply', '--check', patch)

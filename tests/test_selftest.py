@@ -25,6 +25,8 @@ SHAPES = {'legacy': ({}, {'host_requests'}),
           'oom': ({'page_bitmap': True, 'host_request': True,
                    'deflate_on_oom': True}, set())}
 KTAP = re.compile(r'^(ok|not ok) (\d+) balloon\.(\w+)( # SKIP.*)?$', re.M)
+# Seconds that the selftest may take.
+LIMIT = 300
 TARGETS = (896 * MIB, 512 * MIB, 700 * MIB, GIB, 600 * MIB)
 
 
@@ -52,10 +54,13 @@ def fixture_initrd(program, tmp_path_factory):
 def keep_moving(guest, job, requests):
     """Let the balloon's size change, and ask for things, until a job has ended."""
     kinds = itertools.cycle(('unused-pages', 'reclaim', 'sync'))
+    end = time.monotonic() + LIMIT
     for target in itertools.cycle(TARGETS):
         if not job.running:
             return
+        assert time.monotonic() < end, f'the selftest takes longer than {LIMIT} s'
         guest.set_target(target)
+        # Not too often: each is an interrupt for the guest.
         time.sleep(0.5)
         if requests:
             try:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Faults that are put in on purpose are found by the tests that are to find them.
+
+Those of migration are in test_migration_long.py: it may take several of them.
+"""
+
+import subprocess
+
+import pytest
+
+from harness import kunit
+from harness.build import build_qemu
+from harness.common import LOGS
+from harness.vm import SPLATS
+from tests import mutant, test_qemu_unit
+
+pytestmark = pytest.mark.long
+
+QEMU = mutant.FOLDER / 'qemu'
+PATCHES = [patch for patch in mutant.MUTANTS
+           if mutant.header(patch, 'Caught-by') != 'migration']
+
+
+def by_kunit(patch, suite):
+    """What KUnit has against the fault; nothing if it does not see it."""
+    log, where = LOGS / f'mutant-{patch.stem}.log', {
+        'source': mutant.source(patch), 'out': mutant.FOLDER}
+    assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log
+    # A kernel that hangs has been caught, too.
+    status = kunit.kunit_py('run', 'uml-debug', log, '--timeout=120', suite, **where)
+    splats = [line for line in kunit.kernel_log('uml-debug', mutant.FOLDER)
+              if SPLATS.search(line)]
+    return splats or status
+
+
+def by_unit(patch):
+    """The same of QEMU's unit test."""
+    target = f'tests/unit/{test_qemu_unit.NAME}'
+    build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
+    return complaint(test_qemu_unit.check, [QEMU / target, '--tap', '-k'])
+
+
+def by_qtest(patch, tmp_path):
+    """The same of the qtests."""
+    target = 'tests/qtest/qos-test'
+    build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
+    wrapper = test_qemu_unit.with_firmware(QEMU / 'qemu-system-x86_64', tmp_path)
+    return complaint(test_qemu_unit.qtest, QEMU / target, wrapper)
+
+
+def complaint(check, *arguments):
+    """How a check fails, or None."""
+    try:
+        check(*arguments)
+    except (AssertionError, subprocess.TimeoutExpired) as failure:
+        return failure
+    return None
+
+
+@pytest.mark.parametrize('patch', PATCHES, ids=lambda patch: patch.stem)
+def test_caught(patch, tmp_path, huge_pages):
+    """A test fails because of it."""
+    assert huge_pages.exists()
+    how, *what = mutant.header(patch, 'Caught-by').split()
+    if how == 'kunit':
+        found = by_kunit(patch, *what)
+    elif how == 'unit':
+        found = by_unit(patch)
+    else:
+        found = by_qtest(patch, tmp_path)
+    assert found, f'{patch.name} was not caught'
+    print(str(found)[:200])
+
+
+@pytest.mark.parametrize('suite', sorted({
+    mutant.header(patch, 'Caught-by').split()[1] for patch in PATCHES
+    if mutant.header(patch, 'Queue') == 'linux'}))
+def test_nothing_found_without_fault(suite):
+    """The same way of looking finds nothing in the series as it is."""
+    log = LOGS / f'mutant-none-{suite}.log'
+    status = kunit.kunit_py('run', 'uml-debug', log, '--timeout=120', suite)
+    assert status == 0, log
