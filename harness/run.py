@@ -3,6 +3,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -83,7 +84,8 @@ def tests(marked='not long'):
     if ready:
         status = subprocess.call(
             [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
-             f'--junitxml={junit}', '-m', marked, *os.environ.get('TESTS', 'tests').split()],
+             f'--junitxml={junit}', '-m', marked,
+             *shlex.split(os.environ.get('TESTS', 'tests'))],
             cwd=ROOT, stdin=subprocess.DEVNULL)
     passed, failed = summary(junit)
     if (status or not passed) and not failed:
