@@ -44,7 +44,9 @@ SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
 
 # The two halves of a guest, by name.
 KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
-QEMUS = {'ours': BUILD / 'qemu' / 'qemu-system-x86_64',
+# QEMU_BINARY: another build of ours, such as one with sanitizers.
+QEMUS = {'ours': Path(os.environ.get('QEMU_BINARY')
+                      or BUILD / 'qemu' / 'qemu-system-x86_64'),
          'stock': STOCK / 'qemu-system-x86_64'}
 
 
@@ -293,6 +295,8 @@ class Guest:
         self.console = LOGS / f'{self.name}.console'
         self.qemu_log = LOGS / f'{self.name}.qemu'
         self.trace_log = LOGS / f'{self.name}.trace'
+        # The end of the names of virtio devices: -device is for virtio-mmio.
+        self.bus = 'device' if machine == 'microvm' else 'pci'
         self.agent = None
         self._vm = None
         self._socket_dir = None
@@ -334,6 +338,8 @@ class Guest:
                 '-append', 'console=ttyS0 panic=-1 quiet loglevel=6 '
                            f"tsc=reliable {clock}no_timer_check "
                            f"{parts['append']}"]
+        if parts['machine'] == 'microvm':
+            args += ['-global', 'virtio-mmio.force-legacy=false']
         if self._balloon is not None:
             args += ['-device', self.balloon_device()]
         if not interactive:
@@ -341,7 +347,7 @@ class Guest:
                      '-chardev', f'socket,id=agent,server=on,wait=off,'
                                  f'path={self._socket_dir.name}/agent']
             args += ['-serial', 'chardev:agent'] if parts['serial'] else [
-                '-device', 'virtio-serial-pci,id=serial0',
+                '-device', f'virtio-serial-{self.bus}',
                 '-device', 'virtserialport,chardev=agent,name=agent']
         if self._incoming:
             args += ['-incoming', 'defer']
@@ -353,7 +359,7 @@ class Guest:
 
     def balloon_device(self):
         """The balloon device as -device or device_add wants it."""
-        return 'virtio-balloon-pci,id=balloon0' \
+        return f'virtio-balloon-{self.bus},id=balloon0' \
             + device_properties(self._balloon)
 
     def launch(self, timeout=60):

@@ -8,54 +8,133 @@ import pytest
 from harness.vm import MIB, Guest
 from tests.test_e2e_memory import check_totals
 
-STATS, HINT, REPORTING, PAGE_BITMAP = 1, 3, 5, 9
+# Bits of what QEMU can offer. Statistics are always offered.
+STATS = 1
+BITS = {'deflate_on_oom': 2, 'free_page_hint': 3, 'page_poison': 4,
+        'free_page_reporting': 5, 'page_bitmap': 9, 'host_request': 10}
+OURS = ('page_bitmap', 'host_request')
+ON_STOCK = tuple(flag for flag in BITS if flag not in OURS)
 
-COMBINATIONS = [
-    (qemu, kernel, bit, hint, reporting)
-    for qemu, kernel, bit, hint, reporting in itertools.product(
-        ('ours', 'stock'), ('ours', 'stock'), *[(False, True)] * 3)
-    # A stock device has no property to turn on.
-    if not (qemu == 'stock' and bit)]
+# Rows of Plackett and Burman's design: each two of up to eleven factors meet in
+# each of their four combinations, three times.
+ROW = (1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0)
+DESIGN = [ROW[-shift:] + ROW[:-shift] for shift in range(len(ROW))] + [(0,) * 11]
+
+
+def combination(qemu, kernel, machine, poisoned, *flags):
+    """One case: who, on which machine, and what the device offers."""
+    names = BITS if qemu == 'ours' else ON_STOCK
+    offered = frozenset(name for name, on in zip(names, flags) if on)
+    return (qemu, ('ours', 'stock')[kernel], ('pc', 'microvm')[machine],
+            bool(poisoned), offered)
+
+
+PAIRWISE = [combination(qemu, *row) for qemu in ('ours', 'stock')
+            for row in DESIGN]
+ALL = [combination(qemu, *row)
+       for qemu, names in (('ours', BITS), ('stock', ON_STOCK))
+       for row in itertools.product((0, 1), repeat=3 + len(names))]
 
 
 def label(values):
-    """ours-stock-bitmap-hint: a readable name of a combination."""
-    qemu, kernel, *flags = values
-    return '-'.join([f'qemu_{qemu}', f'kernel_{kernel}'] + [
-        name for name, on in zip(('bitmap', 'hint', 'reporting'), flags) if on])
+    """A readable name of a combination."""
+    qemu, kernel, machine, poisoned, offered = values
+    return '-'.join([f'qemu_{qemu}', f'kernel_{kernel}', machine,
+                     *['poisoned'] * poisoned, *sorted(offered)])
 
 
-@pytest.mark.parametrize('combination', COMBINATIONS, ids=label)
-def test_combination(combination):
-    """What both sides have is negotiated, and inflate, deflate, stats work."""
-    qemu, kernel, bit, hint, reporting = combination
-    properties = {'free_page_reporting': reporting}
+def expected(values):
+    """Which of the features both sides take."""
+    _, kernel, _, poisoned, offered = values
+    taken = set(offered)
+    if kernel == 'stock':
+        taken -= set(OURS)
+    # Without poisoning the driver has no use for the bit; with it, and without
+    # the bit, it must not let the device take what it has poisoned.
+    if not poisoned:
+        taken -= {'page_poison'}
+    elif 'page_poison' not in offered:
+        taken -= {'free_page_reporting'}
+    return taken
+
+
+def check_statistics(guest, total):
+    """The guest's figures arrive."""
+    guest.qmp('qom-set', path='/machine/peripheral/balloon0',
+              property='guest-stats-polling-interval', value=1)
+    stats = guest.wait_for(
+        lambda: (s := guest.get('guest-stats'))['last-update'] and s,
+        'statistics from the guest')
+    assert stats['stats']['stat-total-memory'] == total
+
+
+def check_reporting(guest):
+    """What a program has left behind goes back to the host by itself."""
+    guest.run('memfill 150')
+    filled = guest.resident()
+    guest.wait_for(lambda: guest.resident() < filled - 100 * MIB,
+                   'free pages that are reported')
+
+
+def check_migration(guest, skipped):
+    """Free pages are left out of a migration, which nobody receives."""
+    guest.run('memfill 150')
+    guest.qmp('migrate-set-capabilities', capabilities=[
+        {'capability': 'events', 'state': True}])
+    guest.qmp('migrate', uri='exec:cat > /dev/null')
+    result = guest.end_migration()
+    assert result['status'] == 'completed'
+    pages = result['ram']['normal'] + result['ram']['duplicate']
+    assert (pages * 4096 < guest.memory / 2) == skipped
+
+
+def check(values):
+    """What both sides have is negotiated, and works."""
+    qemu, kernel, machine, poisoned, offered = values
+    taken = expected(values)
+    properties = {name: name in offered
+                  for name in (BITS if qemu == 'ours' else ON_STOCK)}
     args = []
-    if bit:
-        properties['page_bitmap'] = True
-    if hint:
-        properties |= {'free_page_hint': 'on', 'iothread': 'hints'}
+    if properties['free_page_hint']:
+        properties['iothread'] = 'hints'
         args = ['-object', 'iothread,id=hints']
-    with Guest(qemu=qemu, kernel=kernel, memory=512 * MIB, args=args,
+    with Guest(qemu=qemu, kernel=kernel, machine=machine, memory=512 * MIB,
+               args=args, append='page_poison=1' if poisoned else '',
                **properties) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
-        packed = bit and kernel == 'ours'
-        assert guest.negotiated(PAGE_BITMAP) == packed
-        assert guest.negotiated(HINT) == hint
-        assert guest.negotiated(REPORTING) == reporting
+        assert {name for name, bit in BITS.items()
+                if guest.negotiated(bit)} == taken
         assert guest.negotiated(STATS)
         for target in (256, 400, 200, 512):
             guest.balloon_to(target * MIB)
             check_totals(guest, total)
+            if 'host_request' in taken:
+                assert guest.request('unused-pages')['status'] \
+                    == ('unsupported' if poisoned else 'done')
         if qemu == 'ours':
             # 256 frame numbers to a message, or hundreds of MiB.
             counters = guest.counters()
             mib = counters['inflate-pages'] // 256
-            assert (counters['inflate-messages'] < mib / 8) == packed
-        guest.qmp('qom-set', path='/machine/peripheral/balloon0',
-                  property='guest-stats-polling-interval', value=1)
-        stats = guest.wait_for(
-            lambda: (s := guest.get('guest-stats'))['last-update'] and s,
-            'statistics from the guest')
-        assert stats['stats']['stat-total-memory'] == total
+            assert (counters['inflate-messages'] < mib / 8) \
+                == ('page_bitmap' in taken)
+        check_statistics(guest, total)
+        # QEMU does not discard what must not come back as zeroes.
+        if 'free_page_reporting' in taken and 'page_poison' not in taken:
+            check_reporting(guest)
+        # Asked, hints are not used; and nothing is unused where poison counts.
+        check_migration(guest, not poisoned if 'host_request' in taken
+                        else 'free_page_hint' in taken)
+
+
+@pytest.mark.parametrize('values', PAIRWISE, ids=label)
+def test_pairwise(values):
+    """Each two settings, together."""
+    check(values)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('values', ALL, ids=label)
+def test_all(values):
+    """All that QEMU can offer."""
+    check(values)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the host asks and what the guest does: QMP balloon-request."""
 
-import itertools
 import subprocess
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from harness.disk import disk_image, disks
 from harness.common import capture
 from harness.vm import GIB, MIB, Guest, Refused
-from tests.test_e2e_features import HINT, REPORTING, STATS, label
 from tests.test_e2e_memory import check_totals, fragmented
 
 HOST_REQ_VQ = 10
@@ -349,37 +347,3 @@ def test_refused_meanwhile():
             with pytest.raises(Refused, match='size'):
                 guest.qmp('balloon-request', **arguments)
         assert guest.request('sync')['status'] == 'done'
-
-
-COMBINATIONS = [(qemu, kernel, bit, hint, reporting)
-                for qemu, (kernel, bit, hint, reporting) in itertools.product(
-                    ('ours',), itertools.product(('ours', 'stock'),
-                                                 *[(False, True)] * 3))]
-
-
-@pytest.mark.parametrize('combination', COMBINATIONS, ids=label)
-def test_combination(combination):
-    """The queue is found wherever the other features put it."""
-    _, kernel, bit, hint, reporting = combination
-    properties, args = {}, []
-    if hint:
-        properties = {'free_page_hint': 'on', 'iothread': 'hints'}
-        args = ['-object', 'iothread,id=hints']
-    with Guest(kernel=kernel, memory=512 * MIB, args=args, host_request=True,
-               page_bitmap=bit, free_page_reporting=reporting,
-               **properties) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        assert guest.negotiated(HOST_REQ_VQ) == (kernel == 'ours')
-        assert guest.negotiated(HINT) == hint
-        assert guest.negotiated(REPORTING) == reporting
-        assert guest.negotiated(STATS)
-        for target in (256, 512):
-            if kernel == 'ours':
-                assert guest.request('unused-pages')['status'] == 'done'
-            guest.balloon_to(target * MIB)
-        check_totals(guest, total)
-        guest.qmp('qom-set', path='/machine/peripheral/balloon0',
-                  property='guest-stats-polling-interval', value=1)
-        guest.wait_for(lambda: guest.get('guest-stats')['last-update'],
-                       'statistics from the guest')

@@ -21,9 +21,12 @@ def sizes(guest, without):
 
     without: the guest's MemTotal with an empty balloon
     """
-    seen = [guest.memory - guest.actual(),
-            without - guest.meminfo()['MemTotal'],
-            guest.vmstat()['nr_balloon_pages'] * PAGE]
+    balloon = guest.vmstat()['nr_balloon_pages'] * PAGE
+    gone = without - guest.meminfo()['MemTotal']
+    # What may come back on OOM stays in MemTotal.
+    if guest.get('deflate-on-oom'):
+        gone += balloon
+    seen = [guest.memory - guest.actual(), balloon, gone]
     if guest.qemu_name == 'ours':
         seen.append(in_balloon(guest.counters()) * PAGE)
     return seen

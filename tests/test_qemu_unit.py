@@ -9,7 +9,7 @@ import pytest
 
 from harness import fuzz
 from harness.build import build_qemu
-from harness.common import BUILD, SRC
+from harness.common import BUILD, LOGS, ROOT, SRC, tail
 from harness.vm import FIRMWARE, QEMUS
 
 NAME = 'test-virtio-balloon-pages'
@@ -74,3 +74,21 @@ def test_under_sanitizers(huge_pages):
     env = fuzz.sanitizer_environment()
     check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
     qtest(fuzz.OUT / 'tests/qtest/qos-test', fuzz.OUT / 'qemu-system-x86_64', env)
+
+
+@pytest.mark.long
+def test_end_to_end_under_sanitizers():
+    """Guests and migrations on such a QEMU: it ends with the first finding."""
+    fuzz.build()
+    log = LOGS / 'sanitized.log'
+    env = {**fuzz.sanitizer_environment(),
+           'QEMU_BINARY': str(fuzz.OUT / 'qemu-system-x86_64')}
+    with open(log, 'w', encoding='utf-8') as output:
+        status = subprocess.call(
+            ['/usr/bin/python3', '-m', 'pytest', '-p', 'no:cacheprovider', '-v',
+             '-m', 'not long and not arch and not lint',
+             *sorted(ROOT.glob('tests/test_e2e_*.py')), 'tests/test_boot.py',
+             'tests/test_selftest.py', 'tests/test_migration.py'],
+            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, timeout=5400)
+    assert status == 0, tail(log, 40)
