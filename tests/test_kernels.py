@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests whose kernels are built otherwise: with debugging, without features."""
+
+import pytest
+
+from harness import build
+from harness.vm import GIB, KERNELS, MIB, Guest
+from tests.test_e2e_memory import FORMATS, check_totals
+
+pytestmark = pytest.mark.long
+
+# In place of what base/kernel.config says.
+VARIANTS = {
+    'debug': '''
+CONFIG_DEBUG_KERNEL=y
+CONFIG_KASAN=y
+CONFIG_PROVE_LOCKING=y
+CONFIG_DEBUG_ATOMIC_SLEEP=y
+CONFIG_DEBUG_VM=y
+CONFIG_DEBUG_VM_PGFLAGS=y
+CONFIG_DEBUG_LIST=y
+CONFIG_DEBUG_KMEMLEAK=y
+''',
+    'no-balloon-migration': 'CONFIG_BALLOON_MIGRATION=n\n',
+    'no-compaction': 'CONFIG_COMPACTION=n\n',
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def kernel(request):
+    """Build one; return its name."""
+    name = request.param
+    KERNELS[name] = build.kernel_variant(name, VARIANTS[name])
+    yield name
+    del KERNELS[name]
+
+
+def leaks(guest):
+    """What kmemleak has found at its second look; nothing where it is not built."""
+    control = '/sys/kernel/debug/kmemleak'
+    if guest.run(f'ls {control}', check=False).strip() != control:
+        return ''
+    for _ in range(2):
+        guest.run(f'echo scan > {control}', timeout=300)
+    return guest.read(control)
+
+
+@FORMATS
+def test_kernel(kernel, page_bitmap):
+    """Memory goes and comes, a program keeps its own, nothing is leaked."""
+    with Guest(memory=GIB, kernel=kernel, page_bitmap=page_bitmap,
+               host_request=True) as guest:
+        for _ in range(2):
+            guest.load_balloon()
+            total = guest.meminfo()['MemTotal']
+            with guest.background('pattern 100 > /tmp/out', timeout=240,
+                                  ready='grep -q filled /tmp/out'):
+                for target in (500, 700, 430, 1024):
+                    guest.balloon_to(target * MIB)
+                    assert check_totals(guest, total) == GIB - target * MIB
+                    assert guest.request('unused-pages')['bytes'] > 0
+                    guest.run('echo 1 > /proc/sys/vm/compact_memory', timeout=240,
+                              check=False)
+                    guest.run('echo 40 > /proc/sys/vm/nr_hugepages; '
+                              'echo 0 > /proc/sys/vm/nr_hugepages', timeout=240)
+            assert guest.request('reclaim')['status'] in ('done', 'partial')
+            guest.balloon_to(600 * MIB)
+            guest.unload_balloon(120)
+            assert guest.meminfo()['MemTotal'] == total
+        assert not leaks(guest)
