@@ -8,8 +8,8 @@ export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED FUZZ_SECONDS
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test test-long bench migration fuzz \
-	fetch
+COMMANDS := tree refresh kernel qemu stock run test test-long lint bench migration \
+	fuzz fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
 
@@ -26,8 +26,9 @@ help:
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
 	@echo 'make test-long  100 migrations under load, and QEMUs that are broken on purpose,'
 	@echo '              which they must tell from ours; ten thousand targets; QEMU tests'
-	@echo '              under ASan and UBSan; and each Linux patch built alone; SEED=N'
-	@echo '              repeats a run'
+	@echo '              under ASan and UBSan; SEED=N repeats a run'
+	@echo 'make lint     each Linux patch built alone with W=1: x86_64 (=y, =m, =n), arm64,'
+	@echo '              s390x, i386, UML; sparse, coccicheck, kernel-doc, Sphinx, checkpatch'
 	@echo 'make fuzz     the QEMU device under libFuzzer, ASan and UBSan: FUZZ_SECONDS=N (60)'
 	@echo '              for its decoders, and for its queues (and 8 minutes to build)'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'

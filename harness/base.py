@@ -310,6 +310,21 @@ def unpack(base, folder):
     return folder / 'tree'
 
 
+def tool(key, finish=lambda folder: None):
+    """build/tools/<key>: what base/<key>.conf names, unpacked, and finished."""
+    home = BUILD / 'tools' / key
+    if not home.is_dir():
+        base = load(key)
+        if not downloaded(base):
+            download(base, next(search(base)))
+        part = home.with_name(f'{key}.part')
+        folder = unpack(base, part)
+        finish(folder)
+        folder.rename(home)
+        shutil.rmtree(part, ignore_errors=True)
+    return home
+
+
 def meson_environment():
     """The environment in which a meson that QEMU accepts is first on PATH."""
     env = dict(os.environ)
@@ -318,15 +333,7 @@ def meson_environment():
         if shutil.which('meson') else None
     if probe and order(probe.stdout) >= [1, 5]:
         return env
-    home = BUILD / 'tools' / 'meson'
-    if not home.is_dir():
-        base = load('meson')
-        if not downloaded(base):
-            download(base, next(search(base)))
-        part = BUILD / 'tools' / 'meson.part'
-        tree = unpack(base, part)
-        tree.rename(home)
-        shutil.rmtree(part, ignore_errors=True)
+    home = tool('meson')
     env['PATH'] = f"{home}/usr/bin:{env['PATH']}"
     env['PYTHONPATH'] = f'{home}/usr/lib/python3/dist-packages'
     return env

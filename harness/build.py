@@ -64,6 +64,14 @@ def dropped_options(fragment, config):
     return lost
 
 
+def write_config(make, out, env, fragment):
+    """Write .config from tinyconfig and what is added to it."""
+    capture([*make, 'tinyconfig'], env=env)
+    with open(out / '.config', 'a', encoding='utf-8') as config:
+        config.write(fragment)
+    capture([*make, 'olddefconfig'], env=env)
+
+
 def configure_kernel(make, out, env):
     """Write .config from tinyconfig and the fragment, unless it is current."""
     fragment = FRAGMENT.read_text(encoding='utf-8')
@@ -71,10 +79,7 @@ def configure_kernel(make, out, env):
     if (out / '.config').exists() and stamp.exists() \
             and stamp.read_text() == fragment:
         return
-    capture([*make, 'tinyconfig'], env=env)
-    with open(out / '.config', 'a', encoding='utf-8') as config:
-        config.write(fragment)
-    capture([*make, 'olddefconfig'], env=env)
+    write_config(make, out, env, fragment)
     lost = dropped_options(fragment, (out / '.config').read_text())
     if lost:
         (out / '.config').unlink()

@@ -20,6 +20,9 @@ PACKAGES = '''
 '''.split()
 # For make fuzz, and make test-long.
 FUZZING = ['clang', 'libclang-rt-dev']
+# For make lint. coccinelle compiles what some semantic patches have in OCaml.
+LINTING = ['gcc-aarch64-linux-gnu', 'gcc-s390x-linux-gnu', 'coccinelle',
+           'ocaml-nox', 'python3-sphinx', 'python3-sphinx-rtd-theme']
 
 
 def missing(wanted):

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from harness import build
-from harness.common import BUILD, ROOT, SRC, say
+from harness import build, packages, tree
+from harness.common import BUILD, QUEUES, ROOT, SRC, say
 
 PYTHON = '/usr/bin/python3'
 
@@ -67,16 +67,28 @@ def bench():
 
 def long_tests():
     """make test-long: everything, then the tests that take long."""
-    return tests('long')
+    return tests('long and not lint')
 
 
-def tests(marked='not long'):
+def sources():
+    """What make lint needs: trees, compilers, checkers."""
+    packages.install(packages.LINTING)
+    for queue in QUEUES:
+        tree.ensure(queue, strict=False)
+
+
+def lint():
+    """make lint: the trees, then what compilers and checkers say of the patches."""
+    return tests('lint', sources)
+
+
+def tests(marked='not long', prepare=build.everything):
     """make test: everything, then all tests; the last line is the count."""
     junit = BUILD / 'tests.xml'
     junit.unlink(missing_ok=True)
     ready = True
     try:
-        build.everything()
+        prepare()
     except Exception as error:  # pylint: disable=broad-except
         ready = False
         print(f'error: {error}', file=sys.stderr, flush=True)

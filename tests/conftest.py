@@ -14,8 +14,9 @@ from harness.vm import Guest  # pylint: disable=wrong-import-position
 
 
 def pytest_configure(config):
-    """Name the marker of what `make test-long` runs."""
+    """Name the markers of what `make test-long` and `make lint` run."""
     config.addinivalue_line('markers', 'long: takes long; not in make test')
+    config.addinivalue_line('markers', 'lint: in make lint; not in make test-long')
 
 
 def pytest_collection_finish(session):

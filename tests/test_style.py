@@ -10,6 +10,8 @@ import pytest
 from harness import tree
 from harness.common import QUEUES, jobs
 
+pytestmark = pytest.mark.lint
+
 CHECKPATCH = {
     # The sender signs.
     'linux': ['--strict', '--codespell', '--no-signoff', '--terse'],

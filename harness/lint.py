@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build and check what the Linux queue touches, at any of its commits.
+
+build/each/linux is a worktree in which commits are checked out; the folders beside
+it have the objects, one for each configuration.
+"""
+
+import os
+import re
+import shutil
+from collections import Counter, namedtuple
+
+from harness import base, build, tree
+from harness.common import BUILD, LOGS, jobs, run_logged
+
+FOLDER = BUILD / 'each'
+SOURCE = FOLDER / 'linux'
+
+# The kernel's ARCH, the prefix of its compiler, what CONFIG_VIRTIO_BALLOON is, and
+# options beyond base/kernel.config.
+Machine = namedtuple('Machine', 'arch prefix balloon options')
+MACHINES = {
+    'x86_64': Machine('x86_64', '', 'y', ()),
+    'x86_64-m': Machine('x86_64', '', 'm', ()),
+    'x86_64-n': Machine('x86_64', '', 'n', ()),
+    'arm64': Machine('arm64', 'aarch64-linux-gnu-', 'y', ('ARM64_64K_PAGES',)),
+    's390x': Machine('s390', 's390x-linux-gnu-', 'y', ('S390_GUEST',)),
+    'i386': Machine('i386', '', 'y', ('HIGHMEM4G',)),
+    'uml': Machine('um', '', 'y', ('VIRTIO_UML',)),
+}
+# What is not in every kernel.
+OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
+            'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
+
+
+def commits():
+    """The queue's commits, and its base before them."""
+    return ['base', *tree.git(tree.tree('linux'), 'rev-list', '--reverse',
+                              'base..HEAD').split()]
+
+
+def touched(*patterns):
+    """The files that the queue touches, as they are called at its end."""
+    return tree.git(tree.tree('linux'), 'diff', '--name-only', 'base', 'HEAD',
+                    '--', *patterns).split()
+
+
+def checkout(commit):
+    """Have a commit in the worktree, and no other changes."""
+    if not SOURCE.exists():
+        tree.git(tree.tree('linux'), 'worktree', 'prune')
+        tree.git(tree.tree('linux'), 'worktree', 'add', '-q', '--detach',
+                 SOURCE, 'base')
+    tree.git(SOURCE, 'checkout', '-qf', '--detach', commit)
+
+
+def present(*patterns):
+    """Those of the touched files that are in the worktree."""
+    return [file for file in touched(*patterns) if (SOURCE / file).exists()]
+
+
+def said(title, argv, log, cwd=None):
+    """Run a checker; return what it wrote."""
+    # The kernel's scripts want Debian's Python, whatever else is on the PATH.
+    env = {**build.compiler_environment(),
+           'PATH': f"/usr/bin:{os.environ['PATH']}"}
+    run_logged(title, argv, log, cwd=cwd, env=env)
+    return (LOGS / log).read_text(encoding='utf-8', errors='replace')
+
+
+# -- Compilers --------------------------------------------------------------
+
+def wanted(machine):
+    """The options that make a configuration what it is called."""
+    value = machine.balloon
+    tests = 'm' if value == 'm' else 'y'
+    return ''.join(f'CONFIG_{line}\n' for line in (
+        f'VIRTIO_BALLOON={value}', 'KUNIT=y',
+        f'VIRTIO_BALLOON_KUNIT_TEST={tests}',
+        f"VIRTIO_BALLOON_DEVICE_KUNIT_TEST={tests if value != 'n' else 'n'}",
+        f'UNUSED_PAGES_KUNIT_TEST={tests}', 'BALLOON_KUNIT_TEST=y',
+        *(f'{option}=y' for option in machine.options)))
+
+
+def make(name):
+    """The command line of make for a configuration."""
+    machine = MACHINES[name]
+    return ['make', '-C', SOURCE, f'O={FOLDER / name}', f'ARCH={machine.arch}',
+            f'CROSS_COMPILE={machine.prefix}', f'CC=ccache {machine.prefix}gcc',
+            'HOSTCC=ccache gcc', f'-j{jobs()}', 'W=1']
+
+
+def configure(name):
+    """Write .config, unless it is current; return wanted options that it has not."""
+    out = FOLDER / name
+    out.mkdir(parents=True, exist_ok=True)
+    stamp, lines = out / 'fragment.stamp', wanted(MACHINES[name])
+    text = build.FRAGMENT.read_text(encoding='utf-8') + lines
+    state = text + tree.git(SOURCE, 'ls-tree', 'HEAD', *touched('*Kconfig*'))
+    if not stamp.exists() or stamp.read_text() != state:
+        stamp.unlink(missing_ok=True)
+        build.write_config(make(name), out, build.compiler_environment(), text)
+        stamp.write_text(state)
+    return build.dropped_options(lines, (out / '.config').read_text())
+
+
+def targets(name):
+    """drivers/virtio, and the objects of what the queue touches elsewhere."""
+    config = (FOLDER / name / '.config').read_text().splitlines()
+    objects = [file[:-1] + 'o' for file in present('*.c')
+               if not file.startswith(('drivers/virtio/', 'tools/'))
+               and (file not in OPTIONAL or OPTIONAL[file] in config)]
+    return [*objects, 'drivers/virtio/']
+
+
+def compiled(name, title, *options):
+    """Build what is in the worktree; return what was said."""
+    configure(name)
+    return said(f'{title}, {name}', [*make(name), *options, *targets(name)],
+                f'each-{name}.log')
+
+
+def findings(text):
+    """How often each warning and error is in a log, wherever in its file."""
+    return Counter(re.sub(r':\d+', '', line) for line in text.splitlines()
+                   if re.search(r'\b(warning|error):', line, re.I))
+
+
+# -- Checkers ---------------------------------------------------------------
+
+def build_sparse(folder):
+    """Compile sparse, with room for the strings of tracepoints and KUnit."""
+    header = folder / 'token.h'
+    header.write_text(re.sub(r'(?m)^(#define MAX_STRING) 8191$', r'\1 262143',
+                             header.read_text()))
+    run_logged('sparse', ['make', '-C', folder, 'CC=gcc', 'sparse'], 'sparse.log')
+
+
+def sparse():
+    """The command that runs a sparse which can read this kernel.
+
+    Debian 12's cannot: 0.6.4 takes valid constant expressions for bad ones, and
+    after an error it leaves out the rest of a file. __typeof_unqual__ is in no
+    release; to __typeof__ a const that stays would be an error, and there is none.
+    """
+    home = base.tool('sparse', build_sparse)
+    return f'{home}/sparse -D__typeof_unqual__=__typeof__'
+
+
+def sparsed(title):
+    """What sparse says of what is in the worktree."""
+    return compiled('x86_64', title, 'C=2', f'CHECK={sparse()}')
+
+
+def coccicheck(title, *options):
+    """Count what coccicheck reports of the touched files in the worktree."""
+    configure('x86_64')
+    folder = FOLDER / 'coccicheck'
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in present('*.c', '*.h'):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SOURCE / file, folder / file)
+    text = said(f'coccicheck, {title}',
+                [*make('x86_64'), 'coccicheck', 'MODE=report', f'M={folder}',
+                 f'J={jobs()}', *options], 'coccicheck.log')
+    return Counter(re.sub(r':[\d:-]+|\bline \d+', ':', line)
+                   for line in text.splitlines() if re.match(r'\S+:\d+:', line))
+
+
+def kernel_doc(title):
+    """Count kernel-doc's warnings of the touched files in the worktree."""
+    return findings(said(f'kernel-doc, {title}',
+                         ['scripts/kernel-doc', '-none', '-Wall',
+                          *present('*.c', '*.h')],
+                         'kernel-doc.log', cwd=SOURCE))
+
+
+def html(title):
+    """Count Sphinx's warnings of what the queue touches, in its documents' folders.
+
+    A path in /sys makes it read all of Documentation/ABI, which has faults.
+    """
+    out = FOLDER / 'html'
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    folders = {file.rsplit('/', 1)[0].removeprefix('Documentation/')
+               for file in touched('Documentation/*.rst')}
+    text = said(f'documentation, {title}',
+                ['make', '-C', SOURCE, f'O={out}', 'htmldocs',
+                 f"SPHINXDIRS={' '.join(sorted(folders))}"], 'htmldocs.log')
+    return Counter({line: count for line, count in findings(text).items()
+                    if any(file in line for file in touched())})

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux queue.
+
+Of what it touches, after its last patch, and nothing that they do not say of the
+base. And they find what is put in for them to find.
+"""
+
+import re
+
+import pytest
+
+from harness import lint
+
+pytestmark = [pytest.mark.long, pytest.mark.lint]
+
+LAST = lint.commits()[-1]
+DRIVER = 'drivers/virtio/virtio_balloon.c'
+
+
+def added(check):
+    """What a checker counts of the queue, and does not of the base."""
+    lint.checkout('base')
+    before = check('base')
+    lint.checkout(LAST)
+    return check('queue') - before
+
+
+@pytest.fixture(name='fault')
+def fixture_fault():
+    """A function that replaces text in the driver, in the worktree."""
+    path = lint.SOURCE / DRIVER
+
+    def put(old, new):
+        lint.checkout(LAST)
+        text, count = re.subn(old, new, path.read_text(encoding='utf-8'), count=1)
+        assert count, f'{DRIVER} has no {old}'
+        path.write_text(text, encoding='utf-8')
+
+    yield put
+    lint.checkout(LAST)
+
+
+def test_sparse():
+    """sparse, which checks byte order, adds nothing; no error ends it early."""
+    lint.checkout('base')
+    before = lint.sparsed('base')
+    lint.checkout(LAST)
+    after = lint.sparsed('queue')
+    assert 'error:' not in before + after
+    assert f'CHECK   {DRIVER}' in before and f'CHECK   {DRIVER}' in after
+    assert not lint.findings(after) - lint.findings(before)
+
+
+def test_sparse_finds(fault):
+    """A value that is not converted to little-endian is reported."""
+    fault(r'\.value = cpu_to_le64\(value\)', '.value = value')
+    assert any(DRIVER in line and 'different base types' in line
+               for line in lint.findings(lint.sparsed('fault')))
+
+
+def test_coccicheck():
+    """All semantic patches that report, on the files touched."""
+    assert not added(lint.coccicheck)
+
+
+def test_coccicheck_finds(fault):
+    """A check that kfree() does itself is reported."""
+    fault(r'(?m)^\tkfree\(vb\);$', '\tif (vb)\n\t\tkfree(vb);')
+    assert any(DRIVER in line for line in lint.coccicheck(
+        'fault', f'COCCI={lint.SOURCE}/scripts/coccinelle/free/ifnullfree.cocci'))
+
+
+def test_kernel_doc():
+    """kernel-doc in sources and headers, with what their functions return."""
+    assert not added(lint.kernel_doc)
+
+
+def test_documentation():
+    """The folders of documentation that the queue touches, as HTML."""
+    assert not added(lint.html)
