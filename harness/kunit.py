@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's own tests, run by kunit.py.
 
-All suites run on UML, with KASAN, lockdep and fault injection. Those of mm run on
-an emulated x86_64 too, which has what UML has not: holes, zones, nodes, memory
-that goes offline.
+All suites run on UML, and on an emulated x86_64, which has what UML has not: holes,
+zones, nodes, memory that goes offline, other CPUs. Both have KASAN, lockdep and fault
+injection.
 """
 
 import functools
@@ -20,8 +20,8 @@ from harness.vm import FIRMWARE, QEMUS, accelerator
 SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
 SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
            'mm': 'mm/tests/[bu]*_kunit.c'}
-CONFIGS = {'virtio': 'drivers/virtio/tests/.kunitconfig',
-           'mm': 'mm/tests/.kunitconfig'}
+VIRTIO_CONFIG = '--kunitconfig=drivers/virtio/tests/.kunitconfig'
+MM_CONFIG = '--kunitconfig=mm/tests/.kunitconfig'
 
 # Two nodes whose border lies within a pageblock, and a hole up to 4 GiB.
 X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 2',
@@ -29,37 +29,39 @@ X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 2',
             '-object memory-backend-ram,id=m0,size=643M,reserve=off',
             '-object memory-backend-ram,id=m1,size=637M,reserve=off',
             '-numa node,memdev=m0,cpus=0-1', '-numa node,memdev=m1')
-X86_CONFIG = (*(f'{name}=y' for name in (
-                  'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA',
-                  'MEMORY_HOTPLUG', 'MEMORY_HOTREMOVE', 'COMPACTION',
-                  'HUGETLBFS', 'X86_MCE', 'MEMORY_FAILURE', 'PAGE_OWNER',
-                  'DEBUG_KERNEL', 'DEBUG_VM', 'DEBUG_VM_PGFLAGS', 'DEBUG_LIST',
-                  'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP')),
-              *(f'{name}=n' for name in (
-                  'MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT',
-                  'USB_SUPPORT', 'VIRTUALIZATION', 'CPU_MITIGATIONS',
-                  'IOMMU_SUPPORT', 'SUSPEND', 'HWMON', 'ACPI_FAN',
-                  'ACPI_THERMAL', 'X86_PLATFORM_DEVICES',
-                  'X86_KERNEL_IBT', 'PCIEASPM', 'INTEL_MEI',
-                  'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
-                  'PERF_EVENTS_INTEL_CSTATE')))
 
 # What finds faults.
-DEBUG_CONFIG = [f'{name}=y' for name in (
-    'DEBUG_KERNEL', 'KASAN', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
-    'DEBUG_LIST', 'DEBUG_FS', 'FAULT_INJECTION', 'FAULT_INJECTION_DEBUG_FS',
-    'FAILSLAB', 'FAIL_PAGE_ALLOC')]
+DEBUG = ('DEBUG_KERNEL', 'KASAN', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
+         'DEBUG_LIST', 'DEBUG_FS', 'FAULT_INJECTION', 'FAULT_INJECTION_DEBUG_FS',
+         'FAILSLAB', 'FAIL_PAGE_ALLOC')
+# The driver's .kunitconfig is for UML.
+X86 = ('VIRTIO_MENU', 'VIRTIO_PCI', 'VIRTIO_BALLOON', 'VIRTIO_BALLOON_KUNIT_TEST',
+       'VIRTIO_BALLOON_DEVICE_KUNIT_TEST', 'SUSPEND',
+       'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA', 'MEMORY_HOTPLUG',
+       'MEMORY_HOTREMOVE', 'COMPACTION', 'HUGETLBFS', 'X86_MCE', 'MEMORY_FAILURE',
+       'PAGE_OWNER', 'DEBUG_VM_PGFLAGS')
+NOT_X86 = ('MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT', 'USB_SUPPORT',
+           'VIRTUALIZATION', 'CPU_MITIGATIONS', 'IOMMU_SUPPORT', 'HWMON', 'ACPI_FAN',
+           'ACPI_THERMAL', 'X86_PLATFORM_DEVICES', 'X86_KERNEL_IBT', 'PCIEASPM',
+           'INTEL_MEI', 'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
+           'PERF_EVENTS_INTEL_CSTATE')
+
+
+def options(on, off=()):
+    """Arguments of kunit.py that turn options on and off."""
+    return [f'--kconfig_add=CONFIG_{name}={value}'
+            for names, value in ((on, 'y'), (off, 'n')) for name in names]
+
 
 # What each machine runs, where it is built, with which arguments for kunit.py.
 MACHINES = {
-    'uml': (('virtio', 'mm'), 'kunit', ()),
+    'uml': (('virtio', 'mm'), 'kunit', [VIRTIO_CONFIG, MM_CONFIG]),
     'uml-debug': (('virtio', 'mm'), 'kunit-debug',
-                  [f'--kconfig_add=CONFIG_{option}' for option in DEBUG_CONFIG]),
-    'x86_64': (('mm',), 'kunit-x86',
-               ('--arch=x86_64', f"--qemu_args={' '.join(X86_QEMU)}",
-                *(f'--kconfig_add=CONFIG_{option}' for option in X86_CONFIG))),
+                  [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG)]),
+    'x86_64': (('virtio', 'mm'), 'kunit-x86',
+               [MM_CONFIG, '--arch=x86_64', f"--qemu_args={' '.join(X86_QEMU)}",
+                *options((*X86, *DEBUG), NOT_X86)]),
 }
-
 
 # Those for tests. The other one measures: what finds faults takes time.
 TESTED = ('uml-debug', 'x86_64')
@@ -93,16 +95,15 @@ def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
     LOGS.mkdir(parents=True, exist_ok=True)
     env = compiler_environment()
     env['PATH'] = f'{qemu_wrapper()}{os.pathsep}{env["PATH"]}'
-    groups, folder, options = MACHINES[machine]
+    _, folder, given = MACHINES[machine]
     # kunit.py build knows nothing of what runs the kernel.
-    options = [option for option in options
-               if action == 'run' or not option.startswith('--qemu_args')]
+    given = [option for option in given
+             if action == 'run' or not option.startswith('--qemu_args')]
     with open(log, 'wb') as file:
         return subprocess.run(
             [*(('nice', '-n', '19') if action == 'build' else ()),
              './tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
-             f'--build_dir={out / folder}', *options,
-             *(f'--kunitconfig={CONFIGS[group]}' for group in groups),
+             f'--build_dir={out / folder}', *given,
              '--make_options=CC=ccache gcc', '--make_options=HOSTCC=ccache gcc',
              *arguments],
             cwd=source, env=env, stdin=subprocess.DEVNULL, stdout=file,
