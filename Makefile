@@ -8,8 +8,8 @@ export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED FUZZ_SECONDS
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test test-long lint bench migration \
-	fuzz fetch
+COMMANDS := tree refresh kernel qemu stock run test test-long test-arch lint bench \
+	migration fuzz fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
 
@@ -29,6 +29,8 @@ help:
 	@echo '              under ASan and UBSan; SEED=N repeats a run'
 	@echo 'make lint     each Linux patch built alone with W=1: x86_64 (=y, =m, =n), arm64,'
 	@echo '              s390x, i386, UML; sparse, coccicheck, kernel-doc, Sphinx, checkpatch'
+	@echo 'make test-arch  the core in guests of arm64 with pages of 64 KiB and of s390x,'
+	@echo '              under TCG (MINUTES minutes when all is built)'
 	@echo 'make fuzz     the QEMU device under libFuzzer, ASan and UBSan: FUZZ_SECONDS=N (60)'
 	@echo '              for its decoders, and for its queues (and 8 minutes to build)'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'
@@ -62,7 +64,8 @@ clean:
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/mutants \
-		build/each build/fuzz
+		build/each build/fuzz build/arch \
+		build/variants
 
 clean-src:
 	@$(HARNESS) $@

@@ -57,11 +57,13 @@ struct slot {
 	int owned;
 };
 
-/* Slots in every 4 MiB of the arena: how many of how many pages. */
+/* Slots in every 4 MiB of the arena: how many of how many pages of 4 KiB. */
 static const struct { int slots, pages; } shape[] = {
 	{ 1, 512 }, { 4, 64 }, { 12, 16 }, { 16, 2 }, { 32, 1 },
 };
-#define GROUP_PAGES	1024
+/* Where the guest's pages are larger, slots are, by so much. */
+static size_t scale;
+#define GROUP_PAGES	(1024 * scale)
 #define GROUP_SLOTS	65
 
 static volatile sig_atomic_t asked, ended;
@@ -365,7 +367,7 @@ static void make_slots(size_t groups)
 		for (size_t i = 0; i < sizeof(shape) / sizeof(*shape); i++)
 			for (int n = 0; n < shape[i].slots; n++) {
 				slot->first = at;
-				slot->pages = shape[i].pages;
+				slot->pages = shape[i].pages * scale;
 				at += slot++->pages;
 			}
 	for (int i = 0; i < FILES; i++, at += 512)
@@ -427,8 +429,9 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
+	scale = sysconf(_SC_PAGESIZE) / PAGE;
 	mib = optind + 1 == argc ? strtoul(argv[optind], NULL, 0) : 0;
-	if (!workers || mib / 4 / workers == 0) {
+	if (!workers || mib / 4 / scale / workers == 0) {
 		fprintf(stderr, "usage: churn [-j WORKERS] [-r RATE] [-d FOLDER] [-s SEED] MIB\n");
 		return 2;
 	}
@@ -438,7 +441,8 @@ int main(int argc, char **argv)
 		die("pipe");
 	for (size_t i = 0; i < workers; i++)
 		if (fork() == 0)
-			worker(mib / 4 / workers, rate / workers, ready[1]);
+			worker(mib / 4 / scale / workers, rate / workers,
+			       ready[1]);
 	close(ready[1]);
 	if (read(ready[0], &byte, 1) == 0) {
 		printf("ready\n");

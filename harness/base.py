@@ -115,8 +115,11 @@ def mirror():
 
 
 def apt_options(suite):
-    """The options that keep apt's state for a suite under build/apt."""
-    state = APT / suite
+    """The options that keep apt's state for a suite under build/apt.
+
+    A suite may be one of another architecture: "trixie:arm64".
+    """
+    state, arch = APT / suite, suite.partition(':')[2]
     return ['-o', f'Dir::Etc::SourceList={state}/sources.list',
             '-o', 'Dir::Etc::SourceParts=/dev/null',
             '-o', 'Dir::Etc::Preferences=/dev/null',
@@ -128,7 +131,9 @@ def apt_options(suite):
             '-o', 'APT::Sandbox::User=root',
             '-o', 'APT::Update::Error-Mode=any',
             '-o', 'Acquire::Languages=none',
-            '-o', 'Acquire::Retries=2']
+            '-o', 'Acquire::Retries=2',
+            *(['-o', f'APT::Architecture={arch}',
+               '-o', f'APT::Architectures={arch}'] if arch else [])]
 
 
 def run_apt(suite, *argv, cwd=None):
@@ -146,7 +151,8 @@ def update(suite, kind):
     for folder in ('lists/partial', 'cache/archives/partial'):
         (state / folder).mkdir(parents=True, exist_ok=True)
     word = {'binary': 'deb', 'source': 'deb-src'}[kind]
-    line = f'{word} [signed-by={KEYRING}] {mirror()} {suite} main\n'
+    name = suite.partition(':')[0]
+    line = f'{word} [signed-by={KEYRING}] {mirror()} {name} main\n'
     (state / 'sources.list').write_text(line, encoding='utf-8')
     status, _, stderr = run_apt(suite, 'apt-get', '-q', 'update')
     return explain(stderr) if status else ''

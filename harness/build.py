@@ -11,8 +11,10 @@ import hashlib
 import os
 import re
 import shutil
+from pathlib import Path
 
-from harness import base, tree
+from harness import base, packages, tree
+from harness.arch import OTHERS, X86
 from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
                             jobs, run_logged)
 from harness.initramfs import make_initramfs
@@ -72,9 +74,16 @@ def write_config(make, out, env, fragment):
     capture([*make, 'olddefconfig'], env=env)
 
 
-def configure_kernel(make, out, env):
-    """Write .config from tinyconfig and the fragment, unless it is current."""
+def kernel_options(own=''):
+    """base/kernel.config, with other lines in place of some."""
     fragment = FRAGMENT.read_text(encoding='utf-8')
+    for name in re.findall(r'(?m)^CONFIG_\w+=', own):
+        fragment = re.sub(rf'(?m)^{name}.*\n', '', fragment)
+    return fragment + own
+
+
+def configure_kernel(make, out, env, fragment):
+    """Write .config from tinyconfig and the fragment, unless it is current."""
     stamp = out / 'fragment.stamp'
     if (out / '.config').exists() and stamp.exists() \
             and stamp.read_text() == fragment:
@@ -83,21 +92,26 @@ def configure_kernel(make, out, env):
     lost = dropped_options(fragment, (out / '.config').read_text())
     if lost:
         (out / '.config').unlink()
-        raise Failure('the kernel refuses options of base/kernel.config: '
+        raise Failure('the kernel refuses options of base/*.config: '
                       + ', '.join(lost))
     stamp.write_text(fragment)
 
 
-def build_kernel(title, source, out, log):
-    """Build bzImage and modules of a kernel tree; make its initramfs."""
+def build_kernel(title, source, out, log, arch=X86, own=''):
+    """Build the image and the modules of a kernel tree.
+
+    own: options in place of those in base/kernel.config
+    """
     env = compiler_environment()
     out.mkdir(parents=True, exist_ok=True)
-    make = ['make', '-C', source, f'O={out}', 'ARCH=x86_64', 'CC=ccache gcc',
+    make = ['make', '-C', source, f'O={out}', f'ARCH={arch.kernel}',
+            f'CROSS_COMPILE={arch.prefix}', f'CC=ccache {arch.prefix}gcc',
             'HOSTCC=ccache gcc', 'KBUILD_BUILD_TIMESTAMP=1970-01-01',
             'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build',
             'LOCALVERSION=']
-    configure_kernel(make, out, env)
-    run_logged(title, [*make, f'-j{jobs()}', 'bzImage', 'modules'], log, env=env)
+    configure_kernel(make, out, env, kernel_options(own))
+    run_logged(title, [*make, f'-j{jobs()}', Path(arch.image).name, 'modules'],
+               log, env=env)
 
 
 def kernel():
@@ -105,8 +119,18 @@ def kernel():
     tree.ensure('linux', strict=False)
     out = BUILD / 'kernel'
     build_kernel('kernel', SRC / 'linux', out, 'kernel.log')
-    copy_if_newer(out / 'arch/x86/boot/bzImage', out / 'bzImage')
+    copy_if_newer(out / X86.image, out / 'bzImage')
     make_initramfs(out, out / 'initramfs')
+
+
+def kernel_variant(name, own):
+    """Our kernel with other options, in a folder for Guest; return the folder."""
+    out = BUILD / 'variants' / name
+    build_kernel(f'kernel, {name}', SRC / 'linux', out, f'kernel-{name}.log',
+                 own=own)
+    copy_if_newer(out / X86.image, out / 'bzImage')
+    make_initramfs(out, out / 'initramfs')
+    return out
 
 
 # -- QEMU -------------------------------------------------------------------
@@ -138,6 +162,31 @@ def qemu():
     """make qemu: build/qemu/qemu-system-x86_64."""
     tree.ensure('qemu', strict=False)
     build_qemu('QEMU', SRC / 'qemu', BUILD / 'qemu', 'qemu')
+
+
+# -- Other architectures ----------------------------------------------------
+
+def arches():
+    """Our pair for other architectures, in build/arch."""
+    packages.install(packages.CROSS)
+    for queue in QUEUES:
+        tree.ensure(queue, strict=False)
+    for arch in OTHERS:
+        out = arch.folder
+        own = FRAGMENT.with_name(f'{arch.name}.config')
+        build_kernel(f'kernel for {arch.name}', SRC / 'linux', out,
+                     f'kernel-{arch.name}.log', arch, own.read_text('utf-8'))
+        copy_if_newer(out / arch.image, out / Path(arch.image).name)
+        make_initramfs(out, out / 'initramfs', arch)
+    out, targets = BUILD / 'arch' / 'qemu', [arch.qemu for arch in OTHERS]
+    title, log = 'QEMU for other architectures', 'arch-qemu'
+    env = configure_qemu(title, SRC / 'qemu', out, log, (
+        '--cc=ccache gcc', *QEMU_OPTIONS, '--disable-kvm',
+        '--enable-fdt=system',
+        '--target-list=' + ','.join(f'{name}-softmmu' for name in targets)))
+    run_logged(title, ['ninja', f'-j{jobs()}',
+                       *(f'qemu-system-{name}' for name in targets)],
+               f'{log}.log', cwd=out, env=env)
 
 
 # -- The unpatched pair -----------------------------------------------------
@@ -176,7 +225,7 @@ def stock():
                      'stock-kernel.log')
         build_qemu('stock QEMU', folders[1], STOCK / 'qemu', 'stock-qemu')
         stamp.write_text(state)
-    copy_if_newer(STOCK / 'kernel/arch/x86/boot/bzImage', STOCK / 'bzImage')
+    copy_if_newer(STOCK / 'kernel' / X86.image, STOCK / 'bzImage')
     copy_if_newer(STOCK / 'qemu/qemu-system-x86_64',
                   STOCK / 'qemu-system-x86_64')
     make_initramfs(STOCK / 'kernel', STOCK / 'initramfs')

@@ -35,5 +35,5 @@ def disks(image):
     for i in range(DISKS):
         args += ['-blockdev', f'file,node-name=disk{i},filename={image},'
                               'read-only=on,locking=off',
-                 '-device', f'virtio-blk-pci,drive=disk{i}']
+                 '-device', f'virtio-blk,drive=disk{i}']
     return args

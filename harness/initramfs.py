@@ -6,15 +6,17 @@ import shutil
 import stat
 from pathlib import Path
 
+from harness import base
+from harness.arch import X86
 from harness.common import BUILD, ROOT, Failure, capture
 
 GUEST = ROOT / 'guest'
 CFLAGS = ('-O2', '-static', '-Wall', '-Wextra', '-Werror', '-pthread')
 
 
-def build_programs():
+def build_programs(arch):
     """Compile guest/*.c where they or a header are newer; {name: path}."""
-    out = BUILD / 'guest'
+    out = BUILD / 'guest' if arch is X86 else arch.folder / 'guest'
     out.mkdir(parents=True, exist_ok=True)
     programs = {}
     headers = [path.stat().st_mtime for path in GUEST.glob('*.h')]
@@ -22,7 +24,7 @@ def build_programs():
         program = out / source.stem
         if not program.exists() or \
                 program.stat().st_mtime <= max(source.stat().st_mtime, *headers):
-            capture(['gcc', *CFLAGS, '-o', program, source])
+            capture([f'{arch.prefix}gcc', *CFLAGS, '-o', program, source])
         programs[source.stem] = program
     return programs
 
@@ -46,13 +48,20 @@ def entry(number, name, mode, data=b'', device=(0, 0)):
     return out + data + b'\0' * (-len(data) % 4)
 
 
-def make_initramfs(objects, target):
-    """Write the initramfs of the kernel built in a folder, if it changes."""
+def find_busybox(arch):
+    """A static busybox: the system's, or a download."""
+    if arch is not X86:
+        return base.tool(f'busybox-{arch.debian}') / 'bin/busybox'
     busybox = shutil.which('busybox')
     if not busybox:
         raise Failure('busybox is missing: install busybox-static')
-    files = {'init': GUEST / 'init', 'bin/busybox': Path(busybox)}
-    files |= {f'bin/{n}': p for n, p in build_programs().items()}
+    return Path(busybox)
+
+
+def make_initramfs(objects, target, arch=X86):
+    """Write the initramfs of the kernel built in a folder, if it changes."""
+    files = {'init': GUEST / 'init', 'bin/busybox': find_busybox(arch)}
+    files |= {f'bin/{n}': p for n, p in build_programs(arch).items()}
     files |= {f'lib/modules/{p.name}': p for p in modules(objects)}
     folders = ('bin', 'dev', 'lib', 'lib/modules', 'proc', 'sys', 'tmp')
     parts = [(name, stat.S_IFDIR | 0o755, b'', (0, 0)) for name in folders]

@@ -18,6 +18,11 @@ PACKAGES = '''
     python3 python3-pytest python3-ply python3-git codespell
     python3-matplotlib
 '''.split()
+# For make test-arch.
+CROSS = '''
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    gcc-s390x-linux-gnu libc6-dev-s390x-cross
+'''.split()
 # For make fuzz, and make test-long.
 FUZZING = ['clang', 'libclang-rt-dev']
 # For make lint. coccinelle compiles what some semantic patches have in OCaml.

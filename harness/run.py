@@ -67,7 +67,7 @@ def bench():
 
 def long_tests():
     """make test-long: everything, then the tests that take long."""
-    return tests('long and not lint')
+    return tests('long')
 
 
 def sources():
@@ -79,10 +79,15 @@ def sources():
 
 def lint():
     """make lint: the trees, then what compilers and checkers say of the patches."""
-    return tests('lint', sources)
+    return tests('lint or style', sources)
 
 
-def tests(marked='not long', prepare=build.everything):
+def arch_tests():
+    """make test-arch: our pair for other architectures, then their tests."""
+    return tests('arch', build.arches)
+
+
+def tests(marked='not (long or lint or arch)', prepare=build.everything):
     """make test: everything, then all tests; the last line is the count."""
     junit = BUILD / 'tests.xml'
     junit.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.arch import ARCHES, X86
 from harness.common import BUILD, LOGS, SRC, STOCK, Failure, tail
 
 sys.path.insert(0, str(SRC / 'qemu' / 'python'))
@@ -279,6 +280,7 @@ class Guest:
     serial         talk to the agent through a serial port: slow, but in reach
                    after S3, when the virtio console of Linux 7.3 is not
     incoming       made by twin(): waits for a guest to migrate to it
+    arch           one of ARCHES; for others than x86_64 there is only our pair
     other keywords properties of the balloon device: page_bitmap=True
     """
 
@@ -286,17 +288,19 @@ class Guest:
 
     def __init__(self, qemu='ours', kernel='ours', memory=GIB, backend='anon',
                  balloon=True, append='', args=(), smp=2, trace=(), name=None,
-                 machine='pc', serial=False, incoming=False, **properties):
+                 machine=None, serial=False, incoming=False, arch='x86_64',
+                 **properties):
         self.qemu_name, self.kernel_name = qemu, kernel
+        self.arch = ARCHES[arch]
         self.memory = memory
-        self.accel = accelerator()
+        self.accel = accelerator() if self.arch is X86 else 'tcg'
         self.name = name or f'guest-{os.getpid()}-{next(self._count)}'
         LOGS.mkdir(parents=True, exist_ok=True)
         self.console = LOGS / f'{self.name}.console'
         self.qemu_log = LOGS / f'{self.name}.qemu'
         self.trace_log = LOGS / f'{self.name}.trace'
         # The end of the names of virtio devices: -device is for virtio-mmio.
-        self.bus = 'device' if machine == 'microvm' else 'pci'
+        self.bus = '-device' if machine == 'microvm' else ''
         self.agent = None
         self._vm = None
         self._socket_dir = None
@@ -308,7 +312,7 @@ class Guest:
         self._balloon = properties if balloon else None
         self._parts = {'backend': backend, 'append': append, 'smp': smp,
                        'args': list(args), 'trace': tuple(trace),
-                       'machine': machine, 'serial': serial}
+                       'machine': machine, 'serial': serial, 'arch': arch}
 
     # -- Start and end ------------------------------------------------------
 
@@ -320,24 +324,36 @@ class Guest:
         return ['-m', f'{self.memory // MIB}M', '-object',
                 f'{kind},id=ram,size={self.memory}']
 
-    def command_line(self, interactive=False):
-        """QEMU's arguments without the QMP connection."""
-        parts, kernel = self._parts, KERNELS[self.kernel_name]
-        for path in (QEMUS[self.qemu_name], kernel / 'bzImage'):
-            if not path.exists():
-                raise Failure(f'{path} is missing: run make')
-        initramfs = kernel / 'initramfs'
+    def qemu(self):
+        """The QEMU that the guest runs in."""
+        return QEMUS[self.qemu_name] if self.arch is X86 else \
+            BUILD / 'arch' / 'qemu' / f'qemu-system-{self.arch.qemu}'
+
+    def _clock_args(self):
+        """What the kernel's command line says of clocks."""
+        if self.arch is not X86:
+            return ''
         clock = f'tsc_early_khz={tsc_khz()} ' \
             if self.accel == 'tcg' and tsc_khz() else ''
-        args = ['-machine', f"{parts['machine']},memory-backend=ram",
+        return f'tsc=reliable {clock}no_timer_check '
+
+    def command_line(self, interactive=False):
+        """QEMU's arguments without the QMP connection."""
+        parts, arch = self._parts, self.arch
+        folder = KERNELS[self.kernel_name] if arch is X86 else arch.folder
+        kernel = folder / Path(arch.image).name
+        for path in (self.qemu(), kernel):
+            if not path.exists():
+                raise Failure(f'{path} is missing: run make')
+        args = ['-machine', f"{parts['machine'] or arch.machine},"
+                            'memory-backend=ram', *arch.cpu,
                 '-accel', self.accel, '-smp', str(parts['smp']),
                 '-nodefaults', '-no-user-config', '-no-reboot',
                 *itertools.chain(*(('-L', path) for path in FIRMWARE)),
                 *self._memory_args(),
-                '-kernel', str(kernel / 'bzImage'), '-initrd', str(initramfs),
-                '-append', 'console=ttyS0 panic=-1 quiet loglevel=6 '
-                           f"tsc=reliable {clock}no_timer_check "
-                           f"{parts['append']}"]
+                '-kernel', str(kernel), '-initrd', str(folder / 'initramfs'),
+                '-append', f'console={arch.console} panic=-1 quiet loglevel=6 '
+                           f"{self._clock_args()}{parts['append']}"]
         if parts['machine'] == 'microvm':
             args += ['-global', 'virtio-mmio.force-legacy=false']
         if self._balloon is not None:
@@ -347,7 +363,7 @@ class Guest:
                      '-chardev', f'socket,id=agent,server=on,wait=off,'
                                  f'path={self._socket_dir.name}/agent']
             args += ['-serial', 'chardev:agent'] if parts['serial'] else [
-                '-device', f'virtio-serial-{self.bus}',
+                '-device', f'virtio-serial{self.bus},id=serial0',
                 '-device', 'virtserialport,chardev=agent,name=agent']
         if self._incoming:
             args += ['-incoming', 'defer']
@@ -359,7 +375,7 @@ class Guest:
 
     def balloon_device(self):
         """The balloon device as -device or device_add wants it."""
-        return f'virtio-balloon-{self.bus},id=balloon0' \
+        return f'virtio-balloon{self.bus},id=balloon0' \
             + device_properties(self._balloon)
 
     def launch(self, timeout=60):
@@ -367,7 +383,7 @@ class Guest:
         from qemu.machine import QEMUMachine
         self._socket_dir = tempfile.TemporaryDirectory(prefix='balloon-')
         self.console.write_bytes(b'')
-        self._vm = QEMUMachine(str(QEMUS[self.qemu_name]),
+        self._vm = QEMUMachine(str(self.qemu()),
                                args=self.command_line(), name=self.name,
                                base_temp_dir=self._socket_dir.name,
                                qmp_timer=timeout)

@@ -14,9 +14,11 @@ from harness.vm import Guest  # pylint: disable=wrong-import-position
 
 
 def pytest_configure(config):
-    """Name the markers of what `make test-long` and `make lint` run."""
-    config.addinivalue_line('markers', 'long: takes long; not in make test')
-    config.addinivalue_line('markers', 'lint: in make lint; not in make test-long')
+    """Name the markers of what has a make target of its own."""
+    config.addinivalue_line('markers', 'long: takes long; make test-long')
+    config.addinivalue_line('markers', 'lint: what tools say of patches; make lint')
+    config.addinivalue_line('markers', 'style: make lint, and make test')
+    config.addinivalue_line('markers', 'arch: other architectures; make test-arch')
 
 
 def pytest_collection_finish(session):

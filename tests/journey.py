@@ -49,7 +49,7 @@ class Journey:
         # Requests that ended at the source of the last migration.
         self.ended = []
         args = ['-blockdev', f'file,node-name=own,filename={folder}/own.ext4',
-                '-device', 'virtio-blk-pci,drive=own']
+                '-device', 'virtio-blk,drive=own']
         if case == 4:
             args += disks(disk_image(128 * MIB))
         capture(['/sbin/mkfs.ext4', '-q', '-F', f'{folder}/own.ext4', '256M'])

@@ -11,7 +11,7 @@ import pytest
 
 from harness import lint
 
-pytestmark = [pytest.mark.long, pytest.mark.lint]
+pytestmark = pytest.mark.lint
 
 COMMITS = lint.commits()
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness import lint
 
-pytestmark = [pytest.mark.long, pytest.mark.lint]
+pytestmark = pytest.mark.lint
 
 LAST = lint.commits()[-1]
 DRIVER = 'drivers/virtio/virtio_balloon.c'

@@ -10,7 +10,7 @@ import pytest
 from harness import tree
 from harness.common import QUEUES, jobs
 
-pytestmark = pytest.mark.lint
+pytestmark = pytest.mark.style
 
 CHECKPATCH = {
     # The sender signs.

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The architectures of guests: how they are built, and what boots them."""
+
+from dataclasses import dataclass
+
+from harness.common import BUILD
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One architecture, as the kernel, Debian and QEMU name it.
+
+    prefix   of the names of its compilers
+    image    what the kernel's build makes
+    machine  QEMU's, unless a test wants another
+    console  the terminal on the first -serial
+    page     bytes of a page of the guest
+    """
+    name: str
+    kernel: str
+    debian: str
+    qemu: str
+    prefix: str
+    image: str
+    machine: str
+    cpu: tuple
+    console: str
+    page: int = 4096
+
+    @property
+    def folder(self):
+        """Where the kernel and what goes with it are built."""
+        return BUILD / 'arch' / self.name
+
+
+X86 = Arch('x86_64', 'x86_64', 'amd64', 'x86_64', '', 'arch/x86/boot/bzImage',
+           'pc', (), 'ttyS0')
+# What make test-arch tests.
+OTHERS = (
+    Arch('arm64-64k', 'arm64', 'arm64', 'aarch64', 'aarch64-linux-gnu-',
+         'arch/arm64/boot/Image', 'virt', ('-cpu', 'cortex-a57'), 'ttyAMA0',
+         64 << 10),
+    Arch('s390x', 's390', 's390x', 's390x', 's390x-linux-gnu-',
+         'arch/s390/boot/bzImage', 's390-ccw-virtio', (), 'ttysclp0'),
+)
+ARCHES = {arch.name: arch for arch in (X86, *OTHERS)}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The core in guests of other architectures: run by `make test-arch`.
+
+A page of arm64-64k is 16 frames of the protocol. s390x is big-endian, and what
+goes over the queues is not.
+"""
+
+import pytest
+
+from harness.arch import OTHERS
+from harness.disk import disk_image, disks
+from harness.vm import GIB, MIB, PAGE, Guest, Refused
+from tests.journey import CASES, Journey
+from tests.test_e2e_features import BITS
+from tests.test_e2e_hostreq import HOST_REQ_VQ, OVERSHOOT
+from tests.test_e2e_memory import (FORMATS, check_inhibited, check_totals,
+                                   fragmented, in_balloon, touch_all)
+
+pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
+    'arch', [arch.name for arch in OTHERS])]
+
+
+@FORMATS
+def test_targets(arch, page_bitmap):
+    """Guest, QEMU and device agree on every target, to the page."""
+    with Guest(arch=arch, memory=GIB, page_bitmap=page_bitmap) as guest:
+        page = guest.arch.page
+        assert f'KernelPageSize: {page >> 10:8} kB' in \
+            guest.read('/proc/self/smaps')
+        guest.load_balloon()
+        assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
+        total = guest.meminfo()['MemTotal']
+        for target in (512, 768, 256, 300, 301, 1023, 1024):
+            guest.balloon_to(target * MIB)
+            assert check_totals(guest, total) == GIB - target * MIB
+        counters = guest.counters()
+        mib = counters['inflate-pages'] // 256
+        assert (counters['inflate-messages'] < mib / 8) == page_bitmap
+        # What is part of a guest's page is all of it.
+        taken = -(-77 * PAGE // page) * page
+        guest.set_target(GIB - 77 * PAGE)
+        guest.wait_for(lambda: guest.actual() == GIB - taken, 'rounded')
+        assert check_totals(guest, total) == taken
+        guest.unload_balloon()
+        assert guest.meminfo()['MemTotal'] == total
+        assert in_balloon(guest.counters()) == 0
+
+
+@FORMATS
+def test_content(arch, page_bitmap):
+    """The host gets what the guest gave, and nothing that a program owns."""
+    with Guest(arch=arch, memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        touch_all(guest)
+        before = guest.resident()
+        guest.balloon_to(512 * MIB)
+        assert before - guest.resident() == pytest.approx(512 * MIB, rel=0.05)
+        guest.balloon_to(GIB)
+        with guest.background('pattern 256 > /tmp/out', timeout=240,
+                              ready='grep -q filled /tmp/out'):
+            for _ in range(5):
+                guest.balloon_to(420 * MIB)
+                guest.balloon_to(900 * MIB)
+        assert 'pages checked' in guest.read('/tmp/out')
+        # Memory that was in the balloon holds what is written to it.
+        with guest.background('pattern 700 > /tmp/out', timeout=240,
+                              ready='grep -q filled /tmp/out'):
+            guest.balloon_to(860 * MIB)
+
+
+def test_inhibited(arch, tmp_path):
+    """A status that is not 0 is understood, too."""
+    check_inhibited(tmp_path, spare=800 * MIB, arch=arch)
+
+
+def cancelled(guest):
+    """Whether a request for unused pages could be cancelled in time."""
+    number = guest.start_request('unused-pages')
+    try:
+        guest.qmp('balloon-cancel', id=number)
+    except Refused as error:
+        assert 'run' in str(error)
+    status = guest.request_ends(number)['status']
+    assert status in ('cancelled', 'done')
+    return status == 'cancelled'
+
+
+def test_requests(arch):
+    """What the guest names is what it has free; it understands all requests."""
+    with Guest(arch=arch, memory=GIB, host_request=True,
+               args=disks(disk_image(128 * MIB))) as guest:
+        guest.load_balloon()
+        assert guest.negotiated(HOST_REQ_VQ)
+        data = guest.request('unused-pages')
+        assert data['status'] == 'done'
+        assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
+                                              rel=0.05)
+        assert data['largest'] >= 4 * MIB
+        with fragmented(guest):
+            data = guest.request('unused-pages')
+            assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
+                                                  rel=0.05)
+            assert data['ranges'] > 2000
+            assert any(cancelled(guest) for _ in range(50))
+        guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '
+                  '&& cat /tmp/disk/file > /dev/null')
+        data = guest.request('reclaim', size=64 * MIB)
+        assert data['status'] == 'done'
+        assert 64 * MIB <= data['bytes'] <= 64 * MIB + OVERSHOOT
+        assert guest.request('sync')['status'] == 'done'
+
+
+@pytest.mark.parametrize('case', (2, 5), ids=lambda n: CASES[n].__name__)
+def test_migration(arch, case, tmp_path):
+    """Freed and ballooned memory is not sent; every page that is used, is.
+
+    churn checks all of its pages at the destination, where the balloon works,
+    and takes what is free between them.
+    """
+    with Journey(case, 1, tmp_path, churn=256, arch=arch) as journey:
+        result = journey.go()
+        assert result['ram']['transferred'] < 600 * MIB
+        assert journey.guest.request('unused-pages')['status'] == 'done'
+        for target in (450 * MIB, journey.guest.memory):
+            journey.guest.balloon_to(target)
+            journey.check()
