@@ -11,7 +11,7 @@ import shutil
 from collections import Counter, namedtuple
 
 from harness import base, build, tree
-from harness.common import BUILD, LOGS, jobs, run_logged
+from harness.common import BUILD, LOGS, Failure, jobs, run_logged
 
 FOLDER = BUILD / 'each'
 SOURCE = FOLDER / 'linux'
@@ -188,5 +188,7 @@ def html(title):
     text = said(f'documentation, {title}',
                 ['make', '-C', SOURCE, f'O={out}', 'htmldocs',
                  f"SPHINXDIRS={' '.join(sorted(folders))}"], 'htmldocs.log')
+    if not any(out.rglob('*.html')):
+        raise Failure('htmldocs wrote no page: see htmldocs.log')
     return Counter({line: count for line, count in findings(text).items()
                     if any(file in line for file in touched())})

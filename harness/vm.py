@@ -45,8 +45,8 @@ SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
 
 # The two halves of a guest, by name.
 KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
-# QEMU_BINARY: another build of ours, such as one with sanitizers.
-QEMUS = {'ours': Path(os.environ.get('QEMU_BINARY')
+# BALLOON_TEST_QEMU: the build with sanitizers, where tests/test_qemu_unit.py says so.
+QEMUS = {'ours': Path(os.environ.get('BALLOON_TEST_QEMU')
                       or BUILD / 'qemu' / 'qemu-system-x86_64'),
          'stock': STOCK / 'qemu-system-x86_64'}
 

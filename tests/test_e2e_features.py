@@ -32,7 +32,8 @@ def combination(qemu, kernel, machine, poisoned, *flags):
 PAIRWISE = [combination(qemu, *row) for qemu in ('ours', 'stock')
             for row in DESIGN]
 # The guest poisons pages where the device does not offer that, and only there: so
-# it declines page_poison, or else free_page_reporting.
+# it declines page_poison, or else free_page_reporting. The pairs have page_poison
+# accepted, too.
 ALL = [combination(qemu, kernel, machine, not flags[poison], *flags)
        for qemu, names in (('ours', list(BITS)), ('stock', list(ON_STOCK)))
        for poison in (names.index('page_poison'),)

@@ -22,7 +22,8 @@ CONFIG_DEBUG_LIST=y
 CONFIG_DEBUG_KMEMLEAK=y
 ''',
     'no-balloon-migration': 'CONFIG_BALLOON_MIGRATION=n\n',
-    'no-compaction': 'CONFIG_COMPACTION=n\n',
+    # Huge pages select compaction.
+    'no-compaction': 'CONFIG_COMPACTION=n\nCONFIG_TRANSPARENT_HUGEPAGE=n\n',
 }
 
 
@@ -36,10 +37,8 @@ def kernel(request):
 
 
 def leaks(guest):
-    """What kmemleak has found at its second look; nothing where it is not built."""
+    """What kmemleak has found at its second look."""
     control = '/sys/kernel/debug/kmemleak'
-    if guest.run(f'ls {control}', check=False).strip() != control:
-        return ''
     for _ in range(2):
         guest.run(f'echo scan > {control}', timeout=300)
     return guest.read(control)
@@ -67,4 +66,5 @@ def test_kernel(kernel, page_bitmap):
             guest.balloon_to(600 * MIB)
             guest.unload_balloon(120)
             assert guest.meminfo()['MemTotal'] == total
-        assert not leaks(guest)
+        if kernel == 'debug':
+            assert not leaks(guest)

@@ -10,8 +10,8 @@ import pytest
 
 from harness import kunit
 from harness.build import build_qemu
-from harness.common import LOGS
-from harness.vm import SPLATS
+from harness.common import BUILD, LOGS
+from harness.vm import QEMUS, SPLATS
 from tests import mutant, test_qemu_unit
 
 pytestmark = pytest.mark.long
@@ -21,14 +21,13 @@ PATCHES = [patch for patch in mutant.MUTANTS
            if mutant.header(patch, 'Caught-by') != 'migration']
 
 
-def by_kunit(patch, suite):
-    """What KUnit has against the fault; nothing if it does not see it."""
-    log, where = LOGS / f'mutant-{patch.stem}.log', {
-        'source': mutant.source(patch), 'out': mutant.FOLDER}
+def by_kunit(name, suite, **where):
+    """What KUnit has against a kernel; nothing if it finds no fault."""
+    log = LOGS / f'mutant-{name}.log'
     assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log
     # A kernel that hangs has been caught, too.
     status = kunit.kunit_py('run', 'uml-debug', log, '--timeout=120', suite, **where)
-    splats = [line for line in kunit.kernel_log('uml-debug', mutant.FOLDER)
+    splats = [line for line in kunit.kernel_log('uml-debug', where.get('out', BUILD))
               if SPLATS.search(line)]
     return splats or status
 
@@ -58,16 +57,17 @@ def complaint(check, *arguments):
 
 
 @pytest.mark.parametrize('patch', PATCHES, ids=lambda patch: patch.stem)
-def test_caught(patch, tmp_path, huge_pages):
+def test_caught(patch, request):
     """A test fails because of it."""
-    assert huge_pages.exists()
     how, *what = mutant.header(patch, 'Caught-by').split()
     if how == 'kunit':
-        found = by_kunit(patch, *what)
+        found = by_kunit(patch.stem, *what, source=mutant.source(patch),
+                         out=mutant.FOLDER)
     elif how == 'unit':
         found = by_unit(patch)
     else:
-        found = by_qtest(patch, tmp_path)
+        assert request.getfixturevalue('huge_pages').exists()
+        found = by_qtest(patch, request.getfixturevalue('tmp_path'))
     assert found, f'{patch.name} was not caught'
     print(str(found)[:200])
 
@@ -77,6 +77,14 @@ def test_caught(patch, tmp_path, huge_pages):
     if mutant.header(patch, 'Queue') == 'linux'}))
 def test_nothing_found_without_fault(suite):
     """The same way of looking finds nothing in the series as it is."""
-    log = LOGS / f'mutant-none-{suite}.log'
-    status = kunit.kunit_py('run', 'uml-debug', log, '--timeout=120', suite)
-    assert status == 0, log
+    assert not by_kunit(f'none-{suite}', suite)
+
+
+def test_nothing_found_in_qemu_without_fault(tmp_path, huge_pages):
+    """Nor do the tests of QEMU."""
+    assert huge_pages.exists()
+    unit = test_qemu_unit.build(f'tests/unit/{test_qemu_unit.NAME}')
+    assert complaint(test_qemu_unit.check, [unit, '--tap', '-k']) is None
+    wrapper = test_qemu_unit.with_firmware(QEMUS['ours'], tmp_path)
+    assert complaint(test_qemu_unit.qtest,
+                     test_qemu_unit.build('tests/qtest/qos-test'), wrapper) is None

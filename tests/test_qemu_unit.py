@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from harness import fuzz
 from harness.build import build_qemu
 from harness.common import BUILD, LOGS, ROOT, SRC, tail
+from harness.run import PYTHON, summary
 from harness.vm import FIRMWARE, QEMUS
 
 NAME = 'test-virtio-balloon-pages'
@@ -80,15 +82,24 @@ def test_under_sanitizers(huge_pages):
 def test_end_to_end_under_sanitizers():
     """Guests and migrations on such a QEMU: it ends with the first finding."""
     fuzz.build()
-    log = LOGS / 'sanitized.log'
+    log, junit = LOGS / 'sanitized.log', BUILD / 'sanitized.xml'
     env = {**fuzz.sanitizer_environment(),
-           'QEMU_BINARY': str(fuzz.OUT / 'qemu-system-x86_64')}
+           'BALLOON_TEST_QEMU': str(fuzz.OUT / 'qemu-system-x86_64')}
+    junit.unlink(missing_ok=True)
     with open(log, 'w', encoding='utf-8') as output:
-        status = subprocess.call(
-            ['/usr/bin/python3', '-m', 'pytest', '-p', 'no:cacheprovider', '-v',
-             '-m', 'not long and not arch and not lint',
+        run = subprocess.Popen(
+            [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-v',
+             f'--junitxml={junit}', '-m', 'not (long or lint or arch)',
+             # What compares with stock, or is of stock alone.
+             '-k', 'not qemu_stock and not no_worse_than_stock',
              *sorted(ROOT.glob('tests/test_e2e_*.py')), 'tests/test_boot.py',
              'tests/test_selftest.py', 'tests/test_migration.py'],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, timeout=5400)
-    assert status == 0, tail(log, 40)
+            stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            run.wait(5400)
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+    passed, failed = summary(junit)
+    assert passed and not failed and run.returncode == 0, tail(log, 40)
