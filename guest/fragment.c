@@ -10,7 +10,8 @@
  *
  * Prints "fragmented" when that is done, then waits for a signal to end. What
  * is free then comes in pieces of what -f says at most, as far as the memory it
- * was given was contiguous.
+ * was given was contiguous. At the end it looks whether what it kept is still
+ * there: exit status 1 if not, and what was found where.
  */
 #include <signal.h>
 #include <stdint.h>
@@ -19,17 +20,30 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static void on_signal(int number)
+static int check(const char *memory, size_t size, size_t page, size_t kept,
+		 size_t freed)
 {
-	(void)number;
-	_exit(0);
+	for (size_t i = 0; i < size; i += page) {
+		uint64_t found;
+
+		if (i % (kept + freed) >= kept)
+			continue;
+		found = *(const volatile uint64_t *)(memory + i);
+		if (found == i + 1)
+			continue;
+		printf("fragment: at %zx: found %llx\n", i,
+		       (unsigned long long)found);
+		return 1;
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	size_t size, page = sysconf(_SC_PAGESIZE), kept = 64, freed = 192;
+	int option, number;
+	sigset_t ends;
 	char *memory;
-	int option;
 
 	while ((option = getopt(argc, argv, "k:f:")) != -1) {
 		if (option == 'k')
@@ -45,8 +59,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: fragment [-k KIB] [-f KIB] MIB\n");
 		return 2;
 	}
-	signal(SIGTERM, on_signal);
-	signal(SIGINT, on_signal);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
 	size = strtoull(argv[optind], NULL, 0) << 20;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -64,6 +80,6 @@ int main(int argc, char **argv)
 	}
 	printf("fragmented\n");
 	fflush(stdout);
-	for (;;)
-		pause();
+	sigwait(&ends, &number);
+	return check(memory, size, page, kept, freed);
 }
