@@ -49,9 +49,10 @@ def test_kernel(kernel, page_bitmap):
     """Memory goes and comes, a program keeps its own, nothing is leaked."""
     with Guest(memory=GIB, kernel=kernel, page_bitmap=page_bitmap,
                host_request=True) as guest:
+        total = guest.meminfo()['MemTotal']
         for _ in range(2):
+            # The second time there is a target from the start.
             guest.load_balloon()
-            total = guest.meminfo()['MemTotal']
             with guest.background('pattern 100 > /tmp/out', timeout=240,
                                   ready='grep -q filled /tmp/out'):
                 for target in (500, 700, 430, 1024):
