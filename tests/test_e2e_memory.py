@@ -61,9 +61,9 @@ def touch_all(guest, spare=96 * MIB):
     guest.run(f'memfill {(free - spare) // MIB}', timeout=120)
 
 
-def fragmented(guest, mib=800):
+def fragmented(guest, how='800'):
     """A context in which free memory of a guest of 1 GiB lies in pieces."""
-    return guest.background(f'fragment {mib} > /tmp/out', timeout=120,
+    return guest.background(f'fragment {how} > /tmp/out', timeout=120,
                             ready='grep -q fragmented /tmp/out')
 
 
