@@ -65,8 +65,7 @@ clean:
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/mutants \
-		build/each build/fuzz build/arch \
-		build/variants
+		build/each build/fuzz build/arch build/variants
 
 clean-src:
 	@$(HARNESS) $@

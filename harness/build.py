@@ -97,6 +97,13 @@ def configure_kernel(make, out, env, fragment):
     stamp.write_text(fragment)
 
 
+def kernel_make(source, out, arch, prefix):
+    """make for a kernel tree: arch is the kernel's ARCH, prefix its compiler's."""
+    return ['make', '-C', source, f'O={out}', f'ARCH={arch}', f'-j{jobs()}',
+            f'CROSS_COMPILE={prefix}', f'CC=ccache {prefix}gcc',
+            'HOSTCC=ccache gcc']
+
+
 def build_kernel(title, source, out, log, arch=X86, own=''):
     """Build the image and the modules of a kernel tree.
 
@@ -104,14 +111,11 @@ def build_kernel(title, source, out, log, arch=X86, own=''):
     """
     env = compiler_environment()
     out.mkdir(parents=True, exist_ok=True)
-    make = ['make', '-C', source, f'O={out}', f'ARCH={arch.kernel}',
-            f'CROSS_COMPILE={arch.prefix}', f'CC=ccache {arch.prefix}gcc',
-            'HOSTCC=ccache gcc', 'KBUILD_BUILD_TIMESTAMP=1970-01-01',
-            'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build',
-            'LOCALVERSION=']
+    make = [*kernel_make(source, out, arch.kernel, arch.prefix),
+            'KBUILD_BUILD_TIMESTAMP=1970-01-01', 'KBUILD_BUILD_USER=build',
+            'KBUILD_BUILD_HOST=build', 'LOCALVERSION=']
     configure_kernel(make, out, env, kernel_options(own))
-    run_logged(title, [*make, f'-j{jobs()}', Path(arch.image).name, 'modules'],
-               log, env=env)
+    run_logged(title, [*make, Path(arch.image).name, 'modules'], log, env=env)
 
 
 def kernel():

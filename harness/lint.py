@@ -85,9 +85,8 @@ def wanted(machine):
 def make(name):
     """The command line of make for a configuration."""
     machine = MACHINES[name]
-    return ['make', '-C', SOURCE, f'O={FOLDER / name}', f'ARCH={machine.arch}',
-            f'CROSS_COMPILE={machine.prefix}', f'CC=ccache {machine.prefix}gcc',
-            'HOSTCC=ccache gcc', f'-j{jobs()}', 'W=1']
+    return [*build.kernel_make(SOURCE, FOLDER / name, machine.arch, machine.prefix),
+            'W=1']
 
 
 def configure(name):

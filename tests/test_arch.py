@@ -7,14 +7,15 @@ goes over the queues is not.
 
 import pytest
 
-from harness.arch import OTHERS
+from harness.arch import ARCHES, OTHERS
 from harness.disk import disk_image, disks
 from harness.vm import GIB, MIB, PAGE, Guest, Refused
 from tests.journey import CASES, Journey
 from tests.test_e2e_features import BITS
-from tests.test_e2e_hostreq import HOST_REQ_VQ, OVERSHOOT
+from tests.test_e2e_hostreq import OVERSHOOT
 from tests.test_e2e_memory import (FORMATS, check_inhibited, check_totals,
-                                   fragmented, in_balloon, touch_all)
+                                   fragmented, in_balloon, inflate_fragmented,
+                                   touch_all)
 
 pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
     'arch', [arch.name for arch in OTHERS])]
@@ -71,20 +72,13 @@ def test_content(arch, page_bitmap):
 @FORMATS
 def test_fragmented(arch, page_bitmap):
     """Memory in pieces, which bitmaps name, is taken, and not what is between."""
-    with Guest(arch=arch, memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        # Five pages of six, so that no word of a bitmap reads the same backwards.
-        kib = guest.arch.page >> 10
-        with fragmented(guest, f'-k {kib} -f {5 * kib} 640'):
-            guest.balloon_to(600 * MIB)
-            check_totals(guest, total)
-            counters = guest.counters()
-        guest.balloon_to(GIB)
-        assert check_totals(guest, total) == 0
-        if page_bitmap:
-            # Runs would take 8 bytes for each contiguous piece.
-            assert counters['inflate-bytes'] < 8 * counters['discards']
+    # Five pages of six, so that no word of a bitmap reads the same backwards.
+    kib = ARCHES[arch].page >> 10
+    counters = inflate_fragmented(600 * MIB, f'-k {kib} -f {5 * kib} 640',
+                                  arch=arch, page_bitmap=page_bitmap)
+    if page_bitmap:
+        # Runs would take 8 bytes for each contiguous piece.
+        assert counters['inflate-bytes'] < 8 * counters['discards']
 
 
 def test_inhibited(arch, tmp_path):
@@ -109,7 +103,7 @@ def test_requests(arch):
     with Guest(arch=arch, memory=GIB, host_request=True,
                args=disks(disk_image(128 * MIB))) as guest:
         guest.load_balloon()
-        assert guest.negotiated(HOST_REQ_VQ)
+        assert guest.negotiated(BITS['host_request'])
         data = guest.request('unused-pages')
         assert data['status'] == 'done'
         assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],

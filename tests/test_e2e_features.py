@@ -75,8 +75,9 @@ def check_statistics(guest, total):
 
 def check_reporting(guest):
     """What a program has left behind goes back to the host by itself."""
-    guest.run('memfill 150')
-    filled = guest.resident()
+    with guest.background('memfill -k 150 > /tmp/out',
+                          ready='grep -q filled /tmp/out'):
+        filled = guest.resident()
     guest.wait_for(lambda: guest.resident() < filled - 100 * MIB,
                    'free pages that are reported')
 

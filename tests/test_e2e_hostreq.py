@@ -8,9 +8,8 @@ import pytest
 from harness.disk import disk_image, disks
 from harness.common import capture
 from harness.vm import GIB, MIB, Guest, Refused
+from tests.test_e2e_features import BITS
 from tests.test_e2e_memory import check_totals, fragmented
-
-HOST_REQ_VQ = 10
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ OVERSHOOT = 48 * MIB
 
 def test_reclaim_so_much(cached):
     """Page cache becomes free memory: as much as was asked for, or a bit more."""
-    assert cached.negotiated(HOST_REQ_VQ)
+    assert cached.negotiated(BITS['host_request'])
     for size in (MIB, 16 * MIB, 100 * MIB, 300 * MIB):
         before = cached.meminfo()
         data = cached.request('reclaim', size=size)

@@ -176,21 +176,27 @@ def test_content_after_deflate(page_bitmap):
                 guest.balloon_to(900 * MIB)
 
 
+def inflate_fragmented(target, how='800', **options):
+    """Inflate and deflate a guest without large blocks; return the counters between."""
+    with Guest(memory=GIB, **options) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+        with fragmented(guest, how):
+            guest.balloon_to(target)
+            check_totals(guest, total)
+            counters = guest.counters()
+        guest.balloon_to(GIB)
+        assert check_totals(guest, total) == 0
+        return counters
+
+
 @FORMATS
 def test_fragmented(page_bitmap):
     """A guest without large blocks gives what it has, page by page."""
-    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        with fragmented(guest):
-            guest.balloon_to(500 * MIB)
-            check_totals(guest, total)
-        counters = guest.counters()
-        guest.balloon_to(GIB)
-        assert check_totals(guest, total) == 0
-        if page_bitmap:
-            # Fewer bytes than the legacy format would have needed.
-            assert counters['inflate-bytes'] < 4 * counters['inflate-pages']
+    counters = inflate_fragmented(500 * MIB, page_bitmap=page_bitmap)
+    if page_bitmap:
+        # Fewer bytes than the legacy format would have needed.
+        assert counters['inflate-bytes'] < 4 * counters['inflate-pages']
 
 
 def check_inhibited(tmp_path, spare=96 * MIB, **options):
