@@ -129,7 +129,7 @@ static void describe(const uint64_t *at, uint64_t page, uint32_t generation,
 
 	if (++wrong > SHOWN)
 		return;
-	printf("churn: %d: %s page %llu at %p, line %td: found %016llx, wanted %016llx of generation %u",
+	printf("churn: %d: %s page %llu at %p, line %lu: found %016llx, wanted %016llx of generation %u",
 	       self, what, (unsigned long long)page, (void *)at,
 	       ((uintptr_t)at % PAGE) / LINE, (unsigned long long)*at,
 	       (unsigned long long)word(page, generation), generation);

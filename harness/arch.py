@@ -42,5 +42,7 @@ OTHERS = (
          64 << 10),
     Arch('s390x', 's390', 's390x', 's390x', 's390x-linux-gnu-',
          'arch/s390/boot/bzImage', 's390-ccw-virtio', (), 'ttysclp0'),
+    Arch('i386', 'i386', 'i386', 'i386', 'i686-linux-gnu-',
+         'arch/x86/boot/bzImage', 'pc', (), 'ttyS0'),
 )
 ARCHES = {arch.name: arch for arch in (X86, *OTHERS)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks with files that fill a guest's page cache."""
+"""Disks: with files that fill a guest's page cache, and to write to."""
 
 import os
 import tempfile
@@ -37,3 +37,18 @@ def disks(image):
                               'read-only=on,locking=off',
                  '-device', f'virtio-blk,drive=disk{i}']
     return args
+
+
+def writable_disk(image, size, throttle=None):
+    """Make an ext4 image of so many bytes; return QEMU's arguments for the disk.
+
+    throttle: bytes that are written in a second at most
+    """
+    capture(['/sbin/mkfs.ext4', '-q', '-F', image, f'{size // MIB}M'])
+    args = ['-blockdev', f'file,node-name=file,filename={image}']
+    if throttle:
+        args += ['-object', f'throttle-group,id=slow,x-bps-write={throttle}',
+                 '-blockdev', 'throttle,node-name=disk,throttle-group=slow,'
+                              'file=file']
+    node = 'disk' if throttle else 'file'
+    return [*args, '-device', f'virtio-blk,drive={node}']

@@ -60,7 +60,8 @@ def find_busybox(arch):
 
 def make_initramfs(objects, target, arch=X86):
     """Write the initramfs of the kernel built in a folder, if it changes."""
-    files = {'init': GUEST / 'init', 'bin/busybox': find_busybox(arch)}
+    files = {'init': GUEST / 'init', 'bin/leaks': GUEST / 'leaks',
+             'bin/busybox': find_busybox(arch)}
     files |= {f'bin/{n}': p for n, p in build_programs(arch).items()}
     files |= {f'lib/modules/{p.name}': p for p in modules(objects)}
     folders = ('bin', 'dev', 'lib', 'lib/modules', 'proc', 'sys', 'tmp')

@@ -3,7 +3,7 @@
 
 All suites run on UML, and on an emulated x86_64, which has what UML has not: holes,
 zones, nodes, memory that goes offline, other CPUs. Both have KASAN, lockdep and fault
-injection.
+injection; on x86_64 kmemleak looks for what the tests have left behind.
 """
 
 import functools
@@ -23,12 +23,23 @@ SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
 VIRTIO_CONFIG = '--kunitconfig=drivers/virtio/tests/.kunitconfig'
 MM_CONFIG = '--kunitconfig=mm/tests/.kunitconfig'
 
-# Two nodes whose border lies within a pageblock, and a hole up to 4 GiB.
-X86_QEMU = (*(f'-L {path}' for path in FIRMWARE), '-smp 2',
-            '-machine pc,max-ram-below-4g=512M', '-m 1280M',
-            '-object memory-backend-ram,id=m0,size=643M,reserve=off',
-            '-object memory-backend-ram,id=m1,size=637M,reserve=off',
-            '-numa node,memdev=m0,cpus=0-1', '-numa node,memdev=m1')
+# Two nodes whose border lies within a pageblock, and a hole up to 4 GiB. After the
+# tests the kernel runs its first process.
+X86_QEMU = '''
+-smp 2 -machine pc,max-ram-below-4g=512M -m 1280M
+-object memory-backend-ram,id=m0,size=643M,reserve=off
+-object memory-backend-ram,id=m1,size=637M,reserve=off
+-numa node,memdev=m0,cpus=0-1 -numa node,memdev=m1
+'''.split()
+QEMU_CONFIG = '''
+from qemu_config import QemuArchParams
+
+QEMU_ARCH = QemuArchParams(
+    linux_arch='x86_64', qemu_arch='x86_64', kernel_path='arch/x86/boot/bzImage',
+    kconfig='CONFIG_SERIAL_8250=y\\nCONFIG_SERIAL_8250_CONSOLE=y',
+    kernel_command_line='console=ttyS0 kunit_shutdown=none rdinit=/bin/leaks',
+    extra_qemu_params={parameters!r})
+'''
 
 # What finds faults.
 DEBUG = ('DEBUG_KERNEL', 'KASAN', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
@@ -39,8 +50,8 @@ X86 = ('VIRTIO_MENU', 'VIRTIO_PCI', 'VIRTIO_BALLOON', 'VIRTIO_BALLOON_KUNIT_TEST
        'VIRTIO_BALLOON_DEVICE_KUNIT_TEST', 'SUSPEND',
        'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA', 'MEMORY_HOTPLUG',
        'MEMORY_HOTREMOVE', 'COMPACTION', 'HUGETLBFS', 'X86_MCE', 'MEMORY_FAILURE',
-       'PAGE_OWNER', 'DEBUG_VM_PGFLAGS')
-NOT_X86 = ('MODULES', 'BLOCK', 'BLK_DEV_INITRD', 'INPUT', 'VT', 'USB_SUPPORT',
+       'PAGE_OWNER', 'DEBUG_VM_PGFLAGS', 'DEBUG_KMEMLEAK', 'BLK_DEV_INITRD')
+NOT_X86 = ('MODULES', 'BLOCK', 'INPUT', 'VT', 'USB_SUPPORT',
            'VIRTUALIZATION', 'CPU_MITIGATIONS', 'IOMMU_SUPPORT', 'HWMON', 'ACPI_FAN',
            'ACPI_THERMAL', 'X86_PLATFORM_DEVICES', 'X86_KERNEL_IBT', 'PCIEASPM',
            'INTEL_MEI', 'PERF_EVENTS_INTEL_UNCORE', 'PERF_EVENTS_INTEL_RAPL',
@@ -53,13 +64,14 @@ def options(on, off=()):
             for names, value in ((on, 'y'), (off, 'n')) for name in names]
 
 
+WRAPPERS = BUILD / 'kunit-qemu'
 # What each machine runs, where it is built, with which arguments for kunit.py.
 MACHINES = {
     'uml': (('virtio', 'mm'), 'kunit', [VIRTIO_CONFIG, MM_CONFIG]),
     'uml-debug': (('virtio', 'mm'), 'kunit-debug',
                   [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG)]),
     'x86_64': (('virtio', 'mm'), 'kunit-x86',
-               [MM_CONFIG, '--arch=x86_64', f"--qemu_args={' '.join(X86_QEMU)}",
+               [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',
                 *options((*X86, *DEBUG), NOT_X86)]),
 }
 
@@ -68,13 +80,16 @@ TESTED = ('uml-debug', 'x86_64')
 
 
 def qemu_wrapper():
-    """A folder with our QEMU, with the accelerator that works here.
+    """Write our QEMU, with the accelerator that works here, and how it is started.
 
     kunit.py tries KVM first, wherever there is a /dev/kvm, and would hang.
     """
-    folder = BUILD / 'kunit-qemu'
-    folder.mkdir(exist_ok=True)
-    wrapper = folder / 'qemu-system-x86_64'
+    WRAPPERS.mkdir(exist_ok=True)
+    parameters = [*X86_QEMU, '-initrd', str(BUILD / 'kernel' / 'initramfs'),
+                  *(word for path in FIRMWARE for word in ('-L', str(path)))]
+    (WRAPPERS / 'x86_64.py').write_text(QEMU_CONFIG.format(parameters=parameters),
+                                        encoding='utf-8')
+    wrapper = WRAPPERS / 'qemu-system-x86_64'
     wrapper.write_text(f"""#!/bin/bash
 options=()
 while [ $# -gt 0 ]; do
@@ -84,7 +99,6 @@ done
 exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
 """, encoding='utf-8')
     wrapper.chmod(0o755)
-    return folder
 
 
 def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
@@ -93,12 +107,10 @@ def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
     source, out: the kernel tree, and where build folders are
     """
     LOGS.mkdir(parents=True, exist_ok=True)
+    qemu_wrapper()
     env = compiler_environment()
-    env['PATH'] = f'{qemu_wrapper()}{os.pathsep}{env["PATH"]}'
+    env['PATH'] = f'{WRAPPERS}{os.pathsep}{env["PATH"]}'
     _, folder, given = MACHINES[machine]
-    # kunit.py build knows nothing of what runs the kernel.
-    given = [option for option in given
-             if action == 'run' or not option.startswith('--qemu_args')]
     with open(log, 'wb') as file:
         return subprocess.run(
             [*(('nice', '-n', '19') if action == 'build' else ()),

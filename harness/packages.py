@@ -22,6 +22,7 @@ PACKAGES = '''
 CROSS = '''
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     gcc-s390x-linux-gnu libc6-dev-s390x-cross
+    gcc-i686-linux-gnu libc6-dev-i386-cross
 '''.split()
 # For make fuzz, and make test-long.
 FUZZING = ['clang', 'libclang-rt-dev']

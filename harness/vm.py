@@ -41,7 +41,8 @@ FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu', '/usr/lib/ipxe/qemu')
 SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
                     r'soft lockup|hung task|blocked for more than|'
                     r'list_(add|del) corruption|Bad page state|'
-                    r'Kernel panic|refcount_t:|rcu: INFO|KASAN|UBSAN')
+                    r'Kernel panic|refcount_t:|rcu: INFO|KASAN|UBSAN|'
+                    r'unreferenced object|suspected memory leaks')
 
 # The two halves of a guest, by name.
 KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
@@ -331,7 +332,7 @@ class Guest:
 
     def _clock_args(self):
         """What the kernel's command line says of clocks."""
-        if self.arch is not X86:
+        if self.arch.kernel not in ('x86_64', 'i386'):
             return ''
         clock = f'tsc_early_khz={tsc_khz()} ' \
             if self.accel == 'tcg' and tsc_khz() else ''

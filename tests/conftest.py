@@ -71,8 +71,10 @@ def huge_pages():
     control = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
     assert control.exists(), 'the host has no huge pages of 2 MiB'
     before = control.read_text(encoding='ascii')
-    control.write_text(str(int(before) + 768), encoding='ascii')
-    assert int(control.read_text(encoding='ascii')) == int(before) + 768, \
-        'the host could not reserve 768 huge pages'
-    yield control.with_name('free_hugepages')
-    control.write_text(before, encoding='ascii')
+    try:
+        control.write_text(str(int(before) + 768), encoding='ascii')
+        assert int(control.read_text(encoding='ascii')) == int(before) + 768, \
+            'the host could not reserve 768 huge pages'
+        yield control.with_name('free_hugepages')
+    finally:
+        control.write_text(before, encoding='ascii')

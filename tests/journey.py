@@ -4,8 +4,7 @@
 import re
 import time
 
-from harness.common import capture
-from harness.disk import disk_image, disks
+from harness.disk import disk_image, disks, writable_disk
 from harness.vm import MIB, Guest, GuestError, GuestTimeout, Refused
 
 OURS = {'page_bitmap': True, 'host_request': True}
@@ -32,6 +31,7 @@ class Journey:
     case      1 to 6: what else is in the guest (see CASES)
     seed      of churn
     folder    for a disk
+    throttle  bytes that are written to it in a second at most
     options   of Guest
 
         with Journey(2, seed, tmp_path) as journey:
@@ -42,17 +42,16 @@ class Journey:
     Leaving checks once more.
     """
 
-    def __init__(self, case, seed, folder, churn=512, rate=100, **options):
+    def __init__(self, case, seed, folder, churn=512, rate=100,
+                 throttle=None, **options):
         self.case, self._checks = case, 0
         # Of the file that is in the page cache in case 4.
         self.sum = None
         # Requests that ended at the source of the last migration.
         self.ended = []
-        args = ['-blockdev', f'file,node-name=own,filename={folder}/own.ext4',
-                '-device', 'virtio-blk,drive=own']
+        args = writable_disk(folder / 'own.ext4', 256 * MIB, throttle)
         if case == 4:
             args += disks(disk_image(128 * MIB))
-        capture(['/sbin/mkfs.ext4', '-q', '-F', f'{folder}/own.ext4', '256M'])
         self.guest = Guest(**({'memory': 1536 * MIB, 'args': args,
                                'name': f'journey-{case}-{seed}'}
                               | OURS | options))

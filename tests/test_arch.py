@@ -2,7 +2,8 @@
 """The core in guests of other architectures: run by `make test-arch`.
 
 A page of arm64-64k is 16 frames of the protocol. s390x is big-endian, and what
-goes over the queues is not.
+goes over the queues is not. i386 has highmem, which the kernel cannot read or write
+without mapping it.
 """
 
 import pytest
@@ -21,6 +22,11 @@ pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
     'arch', [arch.name for arch in OTHERS])]
 
 
+def highmem(guest):
+    """How much of the guest's memory is highmem and not in the balloon."""
+    return guest.meminfo().get('HighTotal', 0)
+
+
 @FORMATS
 def test_targets(arch, page_bitmap):
     """Guest, QEMU and device agree on every target, to the page."""
@@ -30,8 +36,11 @@ def test_targets(arch, page_bitmap):
             guest.read('/proc/self/smaps')
         guest.load_balloon()
         assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
-        total = guest.meminfo()['MemTotal']
+        total, high = guest.meminfo()['MemTotal'], highmem(guest)
+        assert (high > 0) == (arch == 'i386')
         guest.balloon_to(512 * MIB)
+        # It is taken first.
+        assert highmem(guest) <= high / 2
         # A message for each MiB, or more to one.
         assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
         for target in (512, 768, 450, 451, 1023, 1024):
@@ -44,6 +53,7 @@ def test_targets(arch, page_bitmap):
         assert check_totals(guest, total) == taken
         guest.unload_balloon()
         assert guest.meminfo()['MemTotal'] == total
+        assert highmem(guest) == high
         assert in_balloon(guest.counters()) == 0
 
 

@@ -39,6 +39,18 @@ def test_patch(number, name):
     assert not warnings(number, name) - before
 
 
+def test_modules():
+    """Driver and tests can be modules: what they use of the kernel is exported."""
+    lint.checkout(COMMITS[-1])
+    lint.configure('x86_64-m')
+    lint.said('modules, x86_64-m', [*lint.make('x86_64-m'), 'vmlinux', 'modules'],
+              'each-modules.log')
+    names = {path.stem for path in (lint.FOLDER / 'x86_64-m').rglob('*.ko')}
+    assert names >= {'virtio_balloon', 'virtio_balloon_device_test',
+                     'virtio_balloon_kunit', 'virtio_balloon_request_kunit',
+                     'unused_pages_kunit'}
+
+
 @pytest.mark.parametrize('name', lint.MACHINES)
 def test_options(name):
     """What was built is what it is called."""

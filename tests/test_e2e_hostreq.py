@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.disk import disk_image, disks
-from harness.common import capture
+from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Guest, Refused
 from tests.test_e2e_features import BITS
 from tests.test_e2e_memory import check_totals, fragmented
@@ -35,14 +34,7 @@ def fixture_disk(tmp_path):
     """Arguments for a disk to write to, and its image."""
     def make(throttle=None):
         image = tmp_path / 'disk.ext4'
-        capture(['/sbin/mkfs.ext4', '-q', '-F', image, '512M'])
-        args = ['-blockdev', f'file,node-name=file,filename={image}']
-        if throttle:
-            args += ['-object', f'throttle-group,id=slow,x-bps-write={throttle}',
-                     '-blockdev', 'throttle,node-name=disk,throttle-group=slow,'
-                                  'file=file']
-        node = 'disk' if throttle else 'file'
-        return image, [*args, '-device', f'virtio-blk-pci,drive={node}']
+        return image, writable_disk(image, 512 * MIB, throttle)
     return make
 
 
