@@ -3,8 +3,10 @@
  * Fragments the guest's memory: fills it with small pages, then keeps some KiB
  * and gives back some KiB, in turn.
  *
- * Usage: fragment [-k KIB] [-f KIB] MIB
+ * Usage: fragment [-l] [-k KIB] [-f KIB] MIB
  *
+ *	-l	locks what it keeps: with compact_unevictable_allowed 0 in
+ *		/proc/sys/vm it is not moved
  *	-k	KiB that it keeps at a time (64)
  *	-f	KiB that it frees at a time (192)
  *
@@ -13,6 +15,7 @@
  * was given was contiguous. At the end it looks whether what it kept is still
  * there: exit status 1 if not, and what was found where.
  */
+#define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,22 +44,24 @@ static int check(const char *memory, size_t size, size_t page, size_t kept,
 int main(int argc, char **argv)
 {
 	size_t size, page = sysconf(_SC_PAGESIZE), kept = 64, freed = 192;
-	int option, number;
+	int option, number, lock = 0;
 	sigset_t ends;
 	char *memory;
 
-	while ((option = getopt(argc, argv, "k:f:")) != -1) {
+	while ((option = getopt(argc, argv, "lk:f:")) != -1) {
 		if (option == 'k')
 			kept = strtoull(optarg, NULL, 0);
 		else if (option == 'f')
 			freed = strtoull(optarg, NULL, 0);
+		else if (option == 'l')
+			lock = 1;
 		else
 			return 2;
 	}
 	kept <<= 10;
 	freed <<= 10;
 	if (optind + 1 != argc || !freed || kept % page || freed % page) {
-		fprintf(stderr, "usage: fragment [-k KIB] [-f KIB] MIB\n");
+		fprintf(stderr, "usage: fragment [-l] [-k KIB] [-f KIB] MIB\n");
 		return 2;
 	}
 	sigemptyset(&ends);
@@ -77,6 +82,10 @@ int main(int argc, char **argv)
 			perror("fragment: MADV_DONTNEED");
 			return 1;
 		}
+	}
+	if (lock && mlock2(memory, size, MLOCK_ONFAULT)) {
+		perror("fragment: mlock2");
+		return 1;
 	}
 	printf("fragmented\n");
 	fflush(stdout);

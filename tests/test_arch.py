@@ -82,9 +82,10 @@ def test_content(arch, page_bitmap):
 @FORMATS
 def test_fragmented(arch, page_bitmap):
     """Memory in pieces, which bitmaps name, is taken, and not what is between."""
-    # Five pages of six, so that no word of a bitmap reads the same backwards.
+    # Five pages of six, so that no word of a bitmap reads the same backwards. What
+    # is not locked, the kernel may move: i386 does.
     kib = ARCHES[arch].page >> 10
-    counters = inflate_fragmented(600 * MIB, f'-k {kib} -f {5 * kib} 640',
+    counters = inflate_fragmented(450 * MIB, f'-l -k {kib} -f {5 * kib} 640',
                                   arch=arch, page_bitmap=page_bitmap)
     if page_bitmap:
         # Runs would take 8 bytes for each contiguous piece.
@@ -123,7 +124,7 @@ def test_requests(arch):
             data = guest.request('unused-pages')
             assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
                                                   rel=0.05)
-            assert data['ranges'] > 2000
+            assert data['ranges'] > 1500
             assert any(cancelled(guest) for _ in range(50))
         guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '
                   '&& cat /tmp/disk/file > /dev/null')

@@ -181,6 +181,7 @@ def inflate_fragmented(target, how='800', **options):
     with Guest(memory=GIB, **options) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
+        guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
         with fragmented(guest, how):
             guest.balloon_to(target)
             check_totals(guest, total)
