@@ -139,7 +139,7 @@ def results(machine):
     """What kunit.py says: (status, {suite: [(case, verdict)]}, log)."""
     out, log = BUILD / f'kunit-{machine}.json', LOGS / f'kunit-{machine}.log'
     out.unlink(missing_ok=True)
-    status = kunit_py('run', machine, log, '--timeout=600', f'--json={out}')
+    status = kunit_py('run', machine, log, '--timeout=900', f'--json={out}')
     suites = {}
     if out.exists():
         suites = {suite['name']: cases_of(suite)
