@@ -31,7 +31,7 @@ help:
 	@echo 'make lint     each Linux patch built alone with W=1: x86_64 (=y, =m, =n), arm64,'
 	@echo '              s390x, i386, UML; sparse, coccicheck, kernel-doc, Sphinx, checkpatch'
 	@echo 'make test-arch  the core in guests of arm64 with pages of 64 KiB, of s390x, and of'
-	@echo '              i386 with highmem, under TCG (14 minutes when all is built)'
+	@echo '              i386 with highmem, under TCG (13 minutes when all is built)'
 	@echo 'make fuzz     the QEMU device under libFuzzer, ASan and UBSan: FUZZ_SECONDS=N (60)'
 	@echo '              for its decoders, and for its queues (and 8 minutes to build)'
 	@echo 'make bench    the table of whole blocks: speed against the targets, guest sizes, huge'

@@ -82,10 +82,9 @@ def test_content(arch, page_bitmap):
 @FORMATS
 def test_fragmented(arch, page_bitmap):
     """Memory in pieces, which bitmaps name, is taken, and not what is between."""
-    # Five pages of six, so that no word of a bitmap reads the same backwards. What
-    # is not locked, the kernel may move: i386 does.
+    # Five pages of six, so that no word of a bitmap reads the same backwards.
     kib = ARCHES[arch].page >> 10
-    counters = inflate_fragmented(450 * MIB, f'-l -k {kib} -f {5 * kib} 640',
+    counters = inflate_fragmented(450 * MIB, f'-k {kib} -f {5 * kib} 640',
                                   arch=arch, page_bitmap=page_bitmap)
     if page_bitmap:
         # Runs would take 8 bytes for each contiguous piece.

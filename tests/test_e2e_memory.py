@@ -181,8 +181,9 @@ def inflate_fragmented(target, how='800', **options):
     with Guest(memory=GIB, **options) as guest:
         guest.load_balloon()
         total = guest.meminfo()['MemTotal']
+        # The pieces stay where they are.
         guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
-        with fragmented(guest, how):
+        with fragmented(guest, f'-l {how}'):
             guest.balloon_to(target)
             check_totals(guest, total)
             counters = guest.counters()
