@@ -168,6 +168,16 @@ def qemu():
     build_qemu('QEMU', SRC / 'qemu', BUILD / 'qemu', 'qemu')
 
 
+def build_qemus(title, source, out, log, names, *targets):
+    """Build the emulators of some architectures, under TCG, and other targets."""
+    env = configure_qemu(title, source, out, log, (
+        '--cc=ccache gcc', *QEMU_OPTIONS, '--disable-kvm', '--enable-fdt=system',
+        '--target-list=' + ','.join(f'{name}-softmmu' for name in names)))
+    run_logged(title, ['ninja', f'-j{jobs()}',
+                       *(f'qemu-system-{name}' for name in names), *targets],
+               f'{log}.log', cwd=out, env=env)
+
+
 # -- Other architectures ----------------------------------------------------
 
 def arches():
@@ -182,15 +192,9 @@ def arches():
                      f'kernel-{arch.name}.log', arch, own.read_text('utf-8'))
         copy_if_newer(out / arch.image, out / Path(arch.image).name)
         make_initramfs(out, out / 'initramfs', arch)
-    out, targets = BUILD / 'arch' / 'qemu', [arch.qemu for arch in OTHERS]
-    title, log = 'QEMU for other architectures', 'arch-qemu'
-    env = configure_qemu(title, SRC / 'qemu', out, log, (
-        '--cc=ccache gcc', *QEMU_OPTIONS, '--disable-kvm',
-        '--enable-fdt=system',
-        '--target-list=' + ','.join(f'{name}-softmmu' for name in targets)))
-    run_logged(title, ['ninja', f'-j{jobs()}',
-                       *(f'qemu-system-{name}' for name in targets)],
-               f'{log}.log', cwd=out, env=env)
+    build_qemus('QEMU for other architectures', SRC / 'qemu',
+                BUILD / 'arch' / 'qemu', 'arch-qemu',
+                [arch.qemu for arch in OTHERS])
 
 
 # -- The unpatched pair -----------------------------------------------------

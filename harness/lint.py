@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build and check what the Linux queue touches, at any of its commits.
+"""Build and check what the queues touch, at any of their commits.
 
-build/each/linux is a worktree in which commits are checked out; the folders beside
-it have the objects, one for each configuration.
+build/each/src has worktrees in which commits are checked out; the folders beside it
+have the objects, one for each configuration.
 """
 
 import os
@@ -14,7 +14,7 @@ from harness import base, build, tree
 from harness.common import BUILD, LOGS, Failure, jobs, run_logged
 
 FOLDER = BUILD / 'each'
-SOURCE = FOLDER / 'linux'
+SOURCE = FOLDER / 'src' / 'linux'
 
 # The kernel's ARCH, the prefix of its compiler, what CONFIG_VIRTIO_BALLOON is, and
 # options beyond base/kernel.config.
@@ -33,9 +33,9 @@ OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
 
 
-def commits():
+def commits(queue='linux'):
     """The queue's commits, and its base before them."""
-    return ['base', *tree.git(tree.tree('linux'), 'rev-list', '--reverse',
+    return ['base', *tree.git(tree.tree(queue), 'rev-list', '--reverse',
                               'base..HEAD').split()]
 
 
@@ -45,13 +45,14 @@ def touched(*patterns):
                     '--', *patterns).split()
 
 
-def checkout(commit):
-    """Have a commit in the worktree, and no other changes."""
-    if not SOURCE.exists():
-        tree.git(tree.tree('linux'), 'worktree', 'prune')
-        tree.git(tree.tree('linux'), 'worktree', 'add', '-q', '--detach',
-                 SOURCE, 'base')
-    tree.git(SOURCE, 'checkout', '-qf', '--detach', commit)
+def checkout(commit, queue='linux'):
+    """Have a commit in a worktree, and no other changes."""
+    folder = SOURCE.with_name(queue)
+    if not folder.exists():
+        tree.git(tree.tree(queue), 'worktree', 'prune')
+        tree.git(tree.tree(queue), 'worktree', 'add', '-q', '--detach', folder,
+                 'base')
+    tree.git(folder, 'checkout', '-qf', '--detach', commit)
 
 
 def present(*patterns):
@@ -117,6 +118,15 @@ def compiled(name, title, *options):
     configure(name)
     return said(f'{title}, {name}', [*make(name), *options, *targets(name)],
                 f'each-{name}.log')
+
+
+def compile_qemu(title):
+    """Build what the QEMU queue touches, but the fuzzers; a warning is an error."""
+    source = SOURCE.with_name('qemu')
+    unit = 'tests/unit/test-virtio-balloon-pages'
+    build.build_qemus(title, source, FOLDER / 'qemu', 'each-qemu',
+                      ['x86_64', 's390x'], 'tests/qtest/qos-test',
+                      *[unit] * (source / f'{unit}.c').exists())
 
 
 def findings(text):

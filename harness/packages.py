@@ -10,7 +10,7 @@ from harness.common import Failure, run_logged
 PACKAGES = '''
     git make gcc libc6-dev ccache xz-utils ca-certificates
     dpkg-dev debian-archive-keyring
-    bc bison flex libelf-dev libssl-dev perl
+    bc bison flex libelf-dev libssl-dev perl rsync
     ninja-build pkg-config python3-venv libglib2.0-dev libpixman-1-dev
     libfdt-dev zlib1g-dev
     seabios qemu-system-data ipxe-qemu

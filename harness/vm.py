@@ -42,6 +42,8 @@ SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
                     r'soft lockup|hung task|blocked for more than|'
                     r'list_(add|del) corruption|Bad page state|'
                     r'Kernel panic|refcount_t:|rcu: INFO|KASAN|UBSAN|'
+                    r'INFO: (trying to register|lockdep is turned off|task)|'
+                    r'Internal error|Unable to handle|invalid opcode|'
                     r'unreferenced object|suspected memory leaks')
 
 # The two halves of a guest, by name.
@@ -638,6 +640,10 @@ class Guest:
     def counters(self):
         """Our QEMU's counters of the balloon (property page-set-stats)."""
         return self.get('page-set-stats')
+
+    def driver_counters(self):
+        """The counters of our driver, in debugfs."""
+        return self._numbers('/sys/kernel/debug/virtio_balloon/*/stats', 1)
 
     def pause(self):
         """Stop the guest's CPUs."""

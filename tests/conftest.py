@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests share: the way to the harness, and guests that end with them."""
 
+import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,14 @@ def boot(request):
     finally:
         for guest in guests:
             guest.kill()
+
+
+@pytest.fixture
+def seed():
+    """Of what is done when, SEED if that is set; printed if the test fails."""
+    value = int(os.environ.get('SEED') or time.time())
+    print(f'SEED={value}')
+    return value
 
 
 @pytest.fixture

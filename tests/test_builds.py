@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every Linux patch builds alone, for each architecture and as the driver may be set.
+"""Every patch builds alone: Linux for each architecture and as the driver may be set.
 
 With W=1, and without a warning that the base does not have. Built is what the
-queue touches, after each of its patches.
+queue touches, after each of its patches. QEMU for x86-64 and s390x.
 """
 
 import functools
@@ -15,6 +15,7 @@ from harness import lint
 pytestmark = pytest.mark.lint
 
 COMMITS = lint.commits()
+QEMU_COMMITS = lint.commits('qemu')
 
 
 def warnings(number, name):
@@ -37,6 +38,14 @@ def test_patch(number, name):
     """The patch compiles and adds no warning."""
     before = known(name)
     assert not warnings(number, name) - before
+
+
+@pytest.mark.parametrize('number', range(1, len(QEMU_COMMITS)),
+                         ids=lambda number: f'{number:04}')
+def test_qemu_patch(number):
+    """The patch compiles, without a warning."""
+    lint.checkout(QEMU_COMMITS[number], 'qemu')
+    lint.compile_qemu(f'QEMU patch {number:04}')
 
 
 def test_modules():

@@ -89,24 +89,24 @@ def random_targets(guest, count, seed):
             target = min(max(target + rnd.randint(-near, near), low), high)
         guest.balloon_to(target * PAGE)
         assert check_totals(guest, total) == guest.memory - target * PAGE, \
-            f'seed {seed}, step {step}'
+            f'step {step}'
 
 
 @FORMATS
-def test_random_targets(page_bitmap):
+def test_random_targets(page_bitmap, seed):
     """Targets at random, with exact accounts after each."""
     with Guest(memory=512 * MIB, page_bitmap=page_bitmap) as guest:
         guest.load_balloon()
-        random_targets(guest, 120 if page_bitmap else 30, random.getrandbits(32))
+        random_targets(guest, 120 if page_bitmap else 30, seed)
         guest.balloon_to(512 * MIB)
 
 
 @pytest.mark.long
-def test_random_targets_long():
+def test_random_targets_long(seed):
     """Ten thousand targets."""
     with Guest(memory=512 * MIB, page_bitmap=True) as guest:
         guest.load_balloon()
-        random_targets(guest, 10000, random.getrandbits(32))
+        random_targets(guest, 10000, seed)
 
 
 @FORMATS

@@ -135,6 +135,7 @@ def test_out_of_puff(page_bitmap):
             assert cpu_seconds(guest) - used < 2
             assert guest.balloon_to(500 * MIB) < 2
         guest.balloon_to(400 * MIB)
+        assert guest.driver_counters()['event_out_of_puff'] > 0
 
 
 @FORMATS

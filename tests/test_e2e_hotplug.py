@@ -1,24 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory comes and goes while its pages are in the balloon."""
 
+from contextlib import contextmanager
+
 from harness.vm import GIB, MIB, Guest
 from tests.test_e2e_memory import FORMATS, check_totals
+
+
+@contextmanager
+def dimm_guest(**properties):
+    """A guest with a slot for a DIMM that can go again, and a function to plug it."""
+    with Guest(memory=GIB, args=['-m', 'slots=1,maxmem=4G'],
+               append='memhp_default_state=online_movable', **properties) as guest:
+        guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
+
+        def plug():
+            guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
+                                       'id': 'dimm', 'size': GIB,
+                                       'reserve': False})
+            guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
+
+        def online():
+            return guest.meminfo()['MemTotal'] > total + 900 * MIB
+        yield guest, total, plug, online
 
 
 @FORMATS
 def test_unplug_dimm_with_ballooned_pages(page_bitmap):
     """A DIMM whose pages are in the balloon can go; the pages move."""
-    with Guest(memory=GIB, page_bitmap=page_bitmap,
-               args=['-m', 'slots=1,maxmem=4G'],
-               append='memhp_default_state=online_movable') as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
-                                   'id': 'dimm', 'size': GIB,
-                                   'reserve': False})
-        guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
-        guest.wait_for(lambda: guest.meminfo()['MemTotal'] > total + 900 * MIB,
-                       'DIMM online')
+    with dimm_guest(page_bitmap=page_bitmap) as (guest, total, plug, online):
+        plug()
+        guest.wait_for(online, 'DIMM online')
         # Movable memory goes into the balloon first: that of the DIMM.
         guest.balloon_to(2 * GIB - 8 * MIB)
         before = guest.vmstat()['balloon_migrate']
@@ -29,3 +42,25 @@ def test_unplug_dimm_with_ballooned_pages(page_bitmap):
         check_totals(guest, total)
         guest.balloon_to(GIB)
         check_totals(guest, total)
+
+
+def test_scan_while_dimm_comes_and_goes():
+    """The guest is asked again and again for unused pages meanwhile."""
+    with dimm_guest(host_request=True) as (guest, total, plug, online):
+        def unused():
+            data = guest.request('unused-pages')
+            assert data['status'] == 'done'
+            return data['bytes']
+
+        for _ in range(3):
+            small = unused()
+            plug()
+            guest.wait_for(lambda: (unused(), online())[1], 'DIMM online')
+            assert unused() > small + 800 * MIB
+            guest.qmp('device_del', id='dimm0')
+            guest.wait_for(lambda: (unused(), not online())[1], 'DIMM offline',
+                           180)
+            guest.event('DEVICE_DELETED', device='dimm0')
+            guest.qmp('object-del', id='dimm')
+            assert unused() < small + 100 * MIB
+            check_totals(guest, total)

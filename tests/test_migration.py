@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live migration with unused pages left out: nothing is lost, much is saved."""
 
-import os
 import random
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,14 +12,6 @@ from tests.journey import CASES, OURS, Journey, ask
 
 HINT = {'free_page_hint': 'on', 'iothread': 'hints',
         'args': ['-object', 'iothread,id=hints']}
-
-
-@pytest.fixture
-def seed():
-    """Of what is done when; printed if the test fails."""
-    value = int(os.environ.get('SEED') or time.time())
-    print(f'SEED={value}')
-    return value
 
 
 @pytest.mark.parametrize('case', CASES, ids=lambda n: CASES[n].__name__)

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from harness.common import BUILD, SRC, capture
+from harness.build import compiler_environment
+from harness.common import BUILD, SRC, run_logged
 from harness.initramfs import entry
 from harness.vm import GIB, KERNELS, MIB, Guest, Refused
 
-SELFTESTS = SRC / 'linux' / 'tools' / 'testing' / 'selftests'
-SOURCE = SELFTESTS / 'balloon' / 'virtio_balloon.c'
+INSTALLED = BUILD / 'guest' / 'kselftest'
 TESTS = ('features', 'accounting', 'vm_events', 'debugfs', 'host_requests',
          'tracepoints', 'load', 'rebind')
 # What each combination of features may skip: what it doesn't have.
@@ -23,7 +23,11 @@ SHAPES = {'legacy': ({}, {'host_requests'}),
           'requests': ({'host_request': True}, set()),
           'both': ({'page_bitmap': True, 'host_request': True}, set()),
           'oom': ({'page_bitmap': True, 'host_request': True,
-                   'deflate_on_oom': True}, set())}
+                   'deflate_on_oom': True}, set()),
+          # Another driver, which has neither counters nor events.
+          'stock kernel': ({'kernel': 'stock'},
+                           {'debugfs', 'host_requests', 'tracepoints'}),
+          'stock QEMU': ({'qemu': 'stock'}, {'host_requests'})}
 KTAP = re.compile(r'^(ok|not ok) (\d+) balloon\.(\w+)( # SKIP.*)?$', re.M)
 # Seconds that the selftest may take.
 LIMIT = 300
@@ -32,23 +36,30 @@ TARGETS = (896 * MIB, 512 * MIB, 700 * MIB, GIB, 600 * MIB)
 
 @pytest.fixture(name='program', scope='module')
 def fixture_program():
-    """The selftest as a static program."""
-    out = BUILD / 'guest' / 'virtio_balloon_selftest'
-    out.parent.mkdir(parents=True, exist_ok=True)
-    capture(['gcc', '-O2', '-static', '-Wall', '-Werror', '-o', out, SOURCE])
-    return out
+    """The selftest as it is installed; static, since the guest has no libraries."""
+    shutil.rmtree(INSTALLED, ignore_errors=True)
+    run_logged('kselftest-install',
+               ['make', '-C', SRC / 'linux', f'O={BUILD / "kernel"}',
+                'kselftest-install', 'TARGETS=balloon',
+                f'INSTALL_PATH={INSTALLED}', 'USERCFLAGS=-Werror',
+                'USERLDFLAGS=-static'],
+               'kselftest-install.log', env=compiler_environment())
+    return INSTALLED / 'balloon' / 'virtio_balloon'
 
 
-@pytest.fixture(name='initrd', scope='module')
-def fixture_initrd(program, tmp_path_factory):
-    """The guest's initramfs with the selftest in it: one archive after another."""
-    initrd = tmp_path_factory.mktemp('selftest') / 'initramfs'
-    shutil.copy(KERNELS['ours'] / 'initramfs', initrd)
-    with open(initrd, 'ab') as archive:
-        archive.write(entry(1, 'bin/virtio_balloon_selftest',
-                            stat.S_IFREG | 0o755, program.read_bytes()))
-        archive.write(entry(2, 'TRAILER!!!', 0))
-    return initrd
+@pytest.fixture(name='guest_with', scope='module')
+def fixture_guest_with(program, tmp_path_factory):
+    """A function that makes guests with the selftest: one archive after another."""
+    def make(name, kernel='ours', **options):
+        initrd = tmp_path_factory.mktemp('selftest') / 'initramfs'
+        shutil.copy(KERNELS[kernel] / 'initramfs', initrd)
+        with open(initrd, 'ab') as archive:
+            archive.write(entry(1, 'bin/virtio_balloon_selftest',
+                                stat.S_IFREG | 0o755, program.read_bytes()))
+            archive.write(entry(2, 'TRAILER!!!', 0))
+        return Guest(name=f'selftest-{name}', kernel=kernel, memory=GIB,
+                     args=['-initrd', str(initrd)], **options)
+    return make
 
 
 def keep_moving(guest, job, requests):
@@ -71,18 +82,29 @@ def keep_moving(guest, job, requests):
 
 
 @pytest.fixture(name='run', scope='module', params=SHAPES)
-def fixture_run(request, initrd):
+def fixture_run(request, guest_with):
     """(results by test, what may be skipped, output) for a set of features."""
     properties, missing = SHAPES[request.param]
-    with Guest(name=f'selftest-{request.param}', memory=GIB,
-               args=['-initrd', str(initrd)], **properties) as guest:
+    name = request.param.replace(' ', '-')
+    with guest_with(name, **properties) as guest:
         guest.load_balloon()
         job = guest.spawn('virtio_balloon_selftest')
-        keep_moving(guest, job, 'host_request' in properties)
+        keep_moving(guest, job, properties.get('host_request'))
         output = job.wait(check=False)
-    results = {name: 'skip' if skip else verdict
-               for verdict, _, name, skip in KTAP.findall(output)}
-    return results, missing, output
+    return results_of(output), missing, output
+
+
+def results_of(output):
+    """The verdicts of a run, by test."""
+    return {name: 'skip' if skip else verdict
+            for verdict, _, name, skip in KTAP.findall(output)}
+
+
+def test_installed(program):
+    """make kselftest-install brings the program, and knows that it is to be run."""
+    assert program.exists()
+    assert (INSTALLED / 'kselftest-list.txt').read_text().split() == \
+        ['balloon:virtio_balloon']
 
 
 def test_complete(run):
@@ -97,3 +119,10 @@ def test_selftest(run, name):
     results, missing, output = run
     wanted = ('ok', 'skip') if name in missing else ('ok',)
     assert results.get(name) in wanted, output
+
+
+def test_no_driver(guest_with):
+    """A guest without a balloon skips all."""
+    with guest_with('none') as guest:
+        output = guest.spawn('virtio_balloon_selftest').wait(check=False)
+    assert results_of(output) == dict.fromkeys(TESTS, 'skip'), output
