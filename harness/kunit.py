@@ -135,16 +135,18 @@ def building():
 
 
 @functools.cache
-def results(machine):
-    """What kunit.py says: (status, {suite: [(case, verdict)]}, log)."""
-    out, log = BUILD / f'kunit-{machine}.json', LOGS / f'kunit-{machine}.log'
+def results(machine, *arguments):
+    """What kunit.py says: (status, {suite: [(case, verdict)]}, log, kernel's log)."""
+    name = '-'.join([machine, *(re.sub(r'\W+', '-', word) for word in arguments)])
+    out, log = BUILD / f'kunit-{name}.json', LOGS / f'kunit-{name}.log'
     out.unlink(missing_ok=True)
-    status = kunit_py('run', machine, log, '--timeout=900', f'--json={out}')
+    status = kunit_py('run', machine, log, '--timeout=900', f'--json={out}',
+                      *arguments)
     suites = {}
     if out.exists():
         suites = {suite['name']: cases_of(suite)
                   for suite in json.loads(out.read_text())['sub_groups']}
-    return status, suites, log
+    return status, suites, log, kernel_log(machine)
 
 
 def kernel_log(machine, out=BUILD):

@@ -20,7 +20,7 @@ SOURCE = FOLDER / 'src' / 'linux'
 # options beyond base/kernel.config.
 Machine = namedtuple('Machine', 'arch prefix balloon options')
 MACHINES = {
-    'x86_64': Machine('x86_64', '', 'y', ()),
+    'x86_64': Machine('x86_64', '', 'y', ('VMWARE_VMCI', 'VMWARE_BALLOON')),
     'x86_64-m': Machine('x86_64', '', 'm', ()),
     'x86_64-n': Machine('x86_64', '', 'n', ()),
     'arm64': Machine('arm64', 'aarch64-linux-gnu-', 'y', ('ARM64_64K_PAGES',)),
@@ -31,6 +31,8 @@ MACHINES = {
 # What is not in every kernel.
 OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
+# Another user of what the queue changes.
+OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
 
 
 def commits(queue='linux'):
@@ -110,7 +112,8 @@ def targets(name):
     objects = [file[:-1] + 'o' for file in present('*.c')
                if not file.startswith(('drivers/virtio/', 'tools/'))
                and (file not in OPTIONAL or OPTIONAL[file] in config)]
-    return [*objects, 'drivers/virtio/']
+    other, option = OTHER_BALLOON
+    return [*objects, *[other] * (option in config), 'drivers/virtio/']
 
 
 def compiled(name, title, *options):

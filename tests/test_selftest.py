@@ -5,14 +5,15 @@ import itertools
 import re
 import shutil
 import stat
+import subprocess
 import time
 
 import pytest
 
-from harness.build import compiler_environment
+from harness.build import compiler_environment, kernel_variant
 from harness.common import BUILD, SRC, run_logged
 from harness.initramfs import entry
-from harness.vm import GIB, KERNELS, MIB, Guest, Refused
+from harness.vm import FIRMWARE, GIB, KERNELS, MIB, QEMUS, Guest, Refused, accelerator
 
 INSTALLED = BUILD / 'guest' / 'kselftest'
 TESTS = ('features', 'accounting', 'vm_events', 'debugfs', 'host_requests',
@@ -126,3 +127,20 @@ def test_no_driver(guest_with):
     with guest_with('none') as guest:
         output = guest.spawn('virtio_balloon_selftest').wait(check=False)
     assert results_of(output) == dict.fromkeys(TESTS, 'skip'), output
+
+
+@pytest.mark.long
+def test_vmtest():
+    """The script beside the selftest boots its guests, and all of them pass."""
+    kernel = kernel_variant('built-in', 'CONFIG_VIRTIO_BALLOON=y\n')
+    qemu = ' '.join([str(QEMUS['ours']), '-accel', accelerator(),
+                     *(f'-L {path}' for path in FIRMWARE)])
+    done = subprocess.run(
+        [SRC / 'linux/tools/testing/selftests/balloon/vmtest.sh', '-q', qemu,
+         '-k', kernel / 'bzImage'], capture_output=True, text=True, timeout=1500,
+        check=False)
+    verdicts = re.findall(r'^(ok|not ok) \d+ (\S+)$', done.stdout, re.M)
+    assert verdicts == [('ok', name) for name in (
+        'legacy', 'page-bitmap', 'host-request', 'page-bitmap+host-request',
+        'page-bitmap+host-request+deflate-on-oom')], done.stdout + done.stderr
+    assert done.returncode == 0
