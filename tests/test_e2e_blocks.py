@@ -239,8 +239,9 @@ def cma_got(kernel):
         return got
 
 
-@pytest.mark.parametrize('count', [huge_pages_got, blocks_offlined, cma_got],
-                         ids=lambda count: count.__name__)
+@pytest.mark.parametrize('count', [
+    huge_pages_got, blocks_offlined, pytest.param(cma_got, marks=pytest.mark.long)],
+    ids=lambda count: count.__name__)
 def test_no_worse_than_stock(count):
     """Who wants memory that the balloon has gets as much as with today's driver."""
     stock, ours = count('stock'), count('ours')
