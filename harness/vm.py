@@ -42,7 +42,7 @@ SPLATS = re.compile(r'BUG:|BUG at|WARNING:|Oops|general protection|'
                     r'soft lockup|hung task|blocked for more than|'
                     r'list_(add|del) corruption|Bad page state|'
                     r'Kernel panic|refcount_t:|rcu: INFO|KASAN|UBSAN|'
-                    r'INFO: (trying to register|lockdep is turned off|task)|'
+                    r'INFO: (trying to register|lockdep is turned off)|'
                     r'Internal error|Unable to handle|invalid opcode|'
                     r'unreferenced object|suspected memory leaks')
 

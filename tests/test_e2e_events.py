@@ -84,6 +84,9 @@ def test_deflate_on_oom(page_bitmap):
             assert job.running
             assert guest.vmstat()['oom_kill'] == 0
             assert guest.actual() > 400 * MIB
+            counters = guest.driver_counters()
+            assert counters['event_oom'] > 0
+            assert counters['event_oom_pages'] > 200 * MIB // PAGE
         if page_bitmap:
             assert guest.counters()['rejected-messages'] == 0
 

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest
-from tests.test_e2e_memory import FORMATS
 
 TRACING = '/sys/kernel/tracing'
 EVENT = re.compile(r'virtio_balloon_(\w+): (dev=.*)')
@@ -87,18 +86,3 @@ def test_requests(guest):
     assert here['answers'] == there['answer_messages']
     assert here['answer-bytes'] == there['answer_bytes']
     assert not here['dropped'] and not here['rejected']
-
-
-@FORMATS
-def test_oom(page_bitmap):
-    """What the OOM killer took from the balloon is counted."""
-    with Guest(memory=GIB, page_bitmap=page_bitmap, deflate_on_oom=True) as guest:
-        guest.load_balloon()
-        guest.balloon_to(200 * MIB)
-        before = guest.driver_counters()
-        assert not before['event_oom'] and not before['event_oom_pages']
-        with guest.background('memfill -k 400 > /tmp/out', timeout=120,
-                              ready='grep -q filled /tmp/out'):
-            after = guest.driver_counters()
-            assert after['event_oom'] > 0
-            assert after['event_oom_pages'] > 200 * MIB // PAGE

@@ -47,3 +47,6 @@ def test_where_freed_pages_matter():
                     'virtio_balloon_features')
     check_suite('uml-debug', 'virtio_balloon_features', found, False)
     check_run('uml-debug', found)
+    # kunit.py has seen to it that the kernel knows the option.
+    assert any('page_poison=1' in line for line in found[-1]
+               if line.startswith('Kernel command line:'))
