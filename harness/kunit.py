@@ -42,20 +42,29 @@ QEMU_ARCH = QemuArchParams(
 '''
 
 # What finds faults.
-DEBUG = ('DEBUG_KERNEL', 'KASAN', 'PROVE_LOCKING', 'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
+DEBUG = ('EXPERT', 'DEBUG_KERNEL', 'KASAN', 'KASAN_OUTLINE', 'PROVE_LOCKING',
+         'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM',
          'DEBUG_LIST', 'DEBUG_FS', 'PAGE_POISONING', 'FAULT_INJECTION',
          'FAULT_INJECTION_DEBUG_FS', 'FAILSLAB', 'FAIL_PAGE_ALLOC')
+# What is on by itself, and costs time to compile only.
+UNUSED = ('BLOCK', 'INPUT', 'HWMON', 'USB_SUPPORT', 'IO_URING',
+          'SECCOMP', 'HW_RANDOM', 'PCIEASPM', 'DNOTIFY', 'INOTIFY_USER')
 # The driver's .kunitconfig is for UML.
 X86 = ('VIRTIO_MENU', 'VIRTIO_PCI', 'VIRTIO_BALLOON', 'VIRTIO_BALLOON_KUNIT_TEST',
        'VIRTIO_BALLOON_DEVICE_KUNIT_TEST', 'SUSPEND',
-       'EXPERT', 'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA', 'MEMORY_HOTPLUG',
+       'SMP', 'PCI', 'ACPI', 'NUMA', 'ACPI_NUMA', 'MEMORY_HOTPLUG',
        'MEMORY_HOTREMOVE', 'COMPACTION', 'HUGETLBFS', 'X86_MCE', 'MEMORY_FAILURE',
        'PAGE_OWNER', 'DEBUG_VM_PGFLAGS', 'DEBUG_KMEMLEAK', 'BLK_DEV_INITRD')
-NOT_X86 = ('DEBUG_KMEMLEAK_AUTO_SCAN', 'MODULES', 'BLOCK', 'INPUT', 'VT',
-           'USB_SUPPORT', 'VIRTUALIZATION', 'CPU_MITIGATIONS', 'IOMMU_SUPPORT',
-           'HWMON', 'ACPI_FAN', 'ACPI_THERMAL', 'X86_PLATFORM_DEVICES',
-           'X86_KERNEL_IBT', 'PCIEASPM', 'INTEL_MEI', 'PERF_EVENTS_INTEL_UNCORE',
-           'PERF_EVENTS_INTEL_RAPL', 'PERF_EVENTS_INTEL_CSTATE')
+NOT_X86 = (*UNUSED, 'DEBUG_KMEMLEAK_AUTO_SCAN', 'MODULES', 'VT', 'SERIO',
+           'VIRTUALIZATION', 'CPU_MITIGATIONS', 'IOMMU_SUPPORT', 'ACPI_FAN',
+           'ACPI_THERMAL', 'ACPI_PROCESSOR', 'SCHED_MC_PRIO', 'CPU_FREQ',
+           'CPU_IDLE', 'PCC', 'MAILBOX', 'X86_PLATFORM_DEVICES', 'X86_KERNEL_IBT',
+           'INTEL_MEI', 'UPROBE_EVENTS', 'PERF_EVENTS_INTEL_UNCORE',
+           'PERF_EVENTS_INTEL_RAPL', 'PERF_EVENTS_INTEL_CSTATE',
+           'PERF_EVENTS_AMD_UNCORE', 'SERIAL_8250_EXAR',
+           'SERIAL_8250_MOXA_PCIE', 'SERIAL_8250_LPSS', 'SERIAL_8250_MID',
+           'SERIAL_8250_PERICOM', 'RD_BZIP2', 'RD_LZMA', 'RD_XZ', 'RD_LZO',
+           'RD_LZ4', 'RD_ZSTD')
 
 
 def options(on, off=()):
@@ -69,7 +78,7 @@ WRAPPERS = BUILD / 'kunit-qemu'
 MACHINES = {
     'uml': (('virtio', 'mm'), 'kunit', [VIRTIO_CONFIG, MM_CONFIG]),
     'uml-debug': (('virtio', 'mm'), 'kunit-debug',
-                  [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG)]),
+                  [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG, UNUSED)]),
     'x86_64': (('virtio', 'mm'), 'kunit-x86',
                [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',
                 *options((*X86, *DEBUG), NOT_X86)]),
