@@ -381,13 +381,17 @@ class Guest:
         return f'virtio-balloon{self.bus},id=balloon0' \
             + device_properties(self._balloon)
 
-    def launch(self, timeout=60):
-        """Start QEMU; unless it is to wait for a guest, until the agent answers."""
+    def launch(self, timeout=60, paused=False):
+        """Start QEMU; unless it is to wait for a guest, until the agent answers.
+
+        paused: a guest that arrives does not run before resume()
+        """
         from qemu.machine import QEMUMachine
         self._socket_dir = tempfile.TemporaryDirectory(prefix='balloon-')
         self.console.write_bytes(b'')
         self._vm = QEMUMachine(str(self.qemu()),
-                               args=self.command_line(), name=self.name,
+                               args=self.command_line() + paused * ['-S'],
+                               name=self.name,
                                base_temp_dir=self._socket_dir.name,
                                qmp_timer=timeout)
         try:

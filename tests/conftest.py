@@ -31,10 +31,17 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """Let fixtures know how the test went."""
+    """Let fixtures know how the test went; print at once why it failed.
+
+    A run that is terminated never gets to its summary.
+    """
     outcome = yield
     report = outcome.get_result()
     setattr(item, f'report_{report.when}', report)
+    if report.failed:
+        terminal = item.config.pluginmanager.get_plugin('terminalreporter')
+        terminal.write_line('\n' + '\n'.join(
+            report.longreprtext.splitlines()[-60:]))
 
 
 @pytest.fixture

@@ -128,12 +128,14 @@ class Journey:
         """
         source, target = self.guest, self.guest.twin()
         try:
-            target.launch()
+            # When it is cancelled in the last moment, all may have arrived.
+            target.launch(paused=True)
             source.start_migration(target, **limits)
             # The moment is what is tried, nothing is waited for.
             time.sleep(after)
             cancelled = source.cancel_migration()
             if not cancelled:
+                target.resume()
                 target.arrived(source)
                 self.guest, target = target, source
         finally:
@@ -150,7 +152,7 @@ class Journey:
                 mark = f'check {self._checks}:'
                 self.guest.wait_for(
                     lambda: self.guest.said('/tmp/churn').count(mark) == 2
-                    or not self._churn.running, mark, 60)
+                    or not self._churn.running, mark, 180)
             self._right()
         except (GuestError, GuestTimeout) as error:
             raise Lost(str(error)) from error

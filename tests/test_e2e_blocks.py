@@ -240,7 +240,8 @@ def cma_got(kernel):
 
 
 @pytest.mark.parametrize('count', [
-    huge_pages_got, blocks_offlined, pytest.param(cma_got, marks=pytest.mark.long)],
+    huge_pages_got, pytest.param(blocks_offlined, marks=pytest.mark.long),
+    pytest.param(cma_got, marks=pytest.mark.long)],
     ids=lambda count: count.__name__)
 def test_no_worse_than_stock(count):
     """Who wants memory that the balloon has gets as much as with today's driver."""
