@@ -10,7 +10,7 @@ import random
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest
-from tests.test_e2e_memory import (FORMATS, check_totals, fragmented,
+from tests.test_e2e_memory import (FORMATS, LEGACY_LATER, check_totals, fragmented,
                                    in_balloon, sizes)
 
 BLOCK = 4 * MIB
@@ -109,7 +109,7 @@ def test_random_targets_long(seed):
         random_targets(guest, 10000, seed)
 
 
-@FORMATS
+@LEGACY_LATER
 def test_filled_compacted_emptied(page_bitmap):
     """Compaction takes blocks apart; what it leaves is given back all the same.
 

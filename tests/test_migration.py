@@ -181,7 +181,8 @@ def test_hint_and_host_request():
             said = dict(word.split('=') for word in
                         target.said('/tmp/stall').split() if '=' in word)
             assert int(said['free_before']) - int(said['free']) < 32 << 10
-            assert result['ram']['transferred'] < 250 * MIB
+            # A busy host has the guest write to the 64 MiB of stall more often.
+            assert result['ram']['transferred'] < 400 * MIB
 
 
 def test_guest_without_driver():
@@ -229,3 +230,29 @@ def test_from_without_to_with():
             target.balloon_to(512 * MIB)
             with pytest.raises(Refused, match='no balloon driver'):
                 target.start_request('sync')
+
+
+def job(guest, command, name, **arguments):
+    """Run a job of QEMU and wait until it has done what it was asked for."""
+    guest.qmp(command, **{'job-id': name}, **arguments)
+    guest.event('JOB_STATUS_CHANGE', id=name, status='concluded')
+    ended = [entry for entry in guest.qmp('query-jobs') if entry['id'] == name]
+    assert len(ended) == 1 and 'error' not in ended[0]
+    guest.qmp('job-dismiss', id=name)
+
+
+def test_snapshot_is_whole(tmp_path):
+    """An internal snapshot has what is in the balloon: it may be loaded over it."""
+    image = {'driver': 'file', 'filename': str(tmp_path / 'disk.qcow2')}
+    with Guest(memory=512 * MIB, **OURS) as guest:
+        guest.load_balloon()
+        job(guest, 'blockdev-create', 'file', options={**image, 'size': 0})
+        guest.qmp('blockdev-add', **image, **{'node-name': 'file'})
+        job(guest, 'blockdev-create', 'disk',
+            options={'driver': 'qcow2', 'file': 'file', 'size': MIB})
+        guest.qmp('blockdev-add', driver='qcow2', file='file', **{'node-name': 'disk'})
+        guest.balloon_to(256 * MIB)
+        job(guest, 'snapshot-save', 'save', tag='now', vmstate='disk',
+            devices=['disk'])
+        assert guest.get('migration-stats')['ballooned-skipped'] == 0
+        guest.run('true')
