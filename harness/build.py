@@ -32,8 +32,6 @@ def compiler_environment(env=None):
     return {**(env or os.environ), 'CCACHE_DIR': str(BUILD / 'ccache'),
             'CCACHE_BASEDIR': str(BUILD), 'CCACHE_NOHASHDIR': '1',
             'CCACHE_DEPEND': '1', 'CCACHE_MAXSIZE': '3G',
-            # Huge pages for what compilers allocate: fewer page faults.
-            'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
             # Names the tree, but what comes out is the same for both.
             'CCACHE_IGNOREOPTIONS': '-fmacro-prefix-map=*', 'LC_ALL': 'C'}
 
