@@ -43,8 +43,8 @@ QEMU_ARCH = QemuArchParams(
 
 # What finds faults.  KASAN that is not inline finds the same, and compiles faster.
 DEBUG = ('DEBUG_KERNEL', 'KASAN', 'KASAN_OUTLINE', 'PROVE_LOCKING',
-         'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM', 'DEBUG_LIST', 'DEBUG_FS', 'PAGE_POISONING', 'FAULT_INJECTION',
-         'FAULT_INJECTION_DEBUG_FS', 'FAILSLAB', 'FAIL_PAGE_ALLOC',
+         'DEBUG_ATOMIC_SLEEP', 'DEBUG_VM', 'DEBUG_LIST', 'DEBUG_FS', 'PAGE_POISONING',
+         'FAULT_INJECTION', 'FAULT_INJECTION_DEBUG_FS', 'FAILSLAB', 'FAIL_PAGE_ALLOC',
          # Without it, some of the next can't be turned off.
          'EXPERT')
 # What is on by itself, and only costs time to compile.
