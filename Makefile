@@ -22,7 +22,7 @@ $(COMMANDS):
 help:
 	@echo 'make          from nothing to the table: install, fetch, build, boot, measure'
 	@echo '              (15 minutes on two cores; 2 minutes when all is built)'
-	@echo 'make test     the same set-up, then all tests; ends with "N passed, M failed"'
+	@echo 'make test     the same set-up, then tests; ends with "N passed, M failed"'
 	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
 	@echo 'make test-long  100 migrations under load; ten thousand targets; all combinations'
 	@echo '              of features; faults put into Linux and QEMU, which tests must find;'

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The patch queues: exact, signed by nobody, and round."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,18 @@ def tracked():
                           '-x', 'build/'],
                          cwd=ROOT, check=True, capture_output=True, text=True)
     return out.stdout.splitlines()
+
+
+def test_qemu_has_the_header_of_linux(tmp_path):
+    """QEMU's script that brings in UAPI headers would not change ours."""
+    header = 'linux/virtio_balloon.h'
+    script = (tree.tree('qemu') / 'scripts/update-linux-headers.sh').read_text()
+    convert = re.search(r'(?ms)^cp_portable\(\) \{.*?^\}$', script)[0]
+    subprocess.run(['sh', '-ec', f'{convert}\ncp_portable "$@"', 'sh',
+                    tree.tree('linux') / 'include/uapi' / header, tmp_path],
+                   check=True, env={**os.environ, 'arch': ''})
+    ours = tree.tree('qemu') / 'include/standard-headers' / header
+    assert (tmp_path / 'virtio_balloon.h').read_text() == ours.read_text()
 
 
 @pytest.mark.parametrize('queue', QUEUES)
