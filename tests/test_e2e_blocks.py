@@ -6,6 +6,7 @@ blocks stay whole is true of the packed one only.
 """
 
 import random
+import statistics
 
 import pytest
 
@@ -244,11 +245,14 @@ def cma_got(kernel):
     pytest.param(cma_got, marks=pytest.mark.long)],
     ids=lambda count: count.__name__)
 def test_no_worse_than_stock(count):
-    """Who wants memory that the balloon has gets as much as with today's driver."""
-    stock, ours = count('stock'), count('ours')
-    print(f'stock {stock}, ours {ours}')
+    """Who wants memory that the balloon has gets as much as with today's driver.
+
+    Chance plays a part in what compaction finds, hence medians of three.
+    """
+    got = [(count('stock'), count('ours')) for _ in range(3)]
+    print('(stock, ours):', *got)
+    stock, ours = map(statistics.median, zip(*got))
     assert ours > 0
-    # Chance plays a part in what compaction finds.
     assert ours >= stock * 0.95
 
 
