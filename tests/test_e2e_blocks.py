@@ -6,6 +6,7 @@ blocks stay whole is true of the packed one only.
 """
 
 import random
+import re
 import statistics
 
 import pytest
@@ -136,6 +137,31 @@ def test_filled_compacted_emptied(page_bitmap):
             assert settle(guest, total) == GIB - 700 * MIB
             guest.balloon_to(GIB)
             assert settle(guest, total) == 0
+
+
+def boosts(guest):
+    """By how many pages the allocator has raised the watermarks of each zone."""
+    return [int(pages) for pages in
+            re.findall(r'^ +boost +(\d+)', guest.read('/proc/zoneinfo'), re.M)]
+
+
+@FORMATS
+@pytest.mark.parametrize('how,target', [('-l 640', 400), ('-l -k 4 -f 60 500', 300)])
+def test_no_watermark_boosted(how, target, page_bitmap):
+    """No pageblock is claimed from others, who would find less memory for it.
+
+    Where nothing can be reclaimed that means an OOM while there is enough.
+    """
+    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
+        guest.load_balloon()
+        # The pieces stay where they are.
+        guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
+        with fragmented(guest, how):
+            before = boosts(guest)
+            assert len(before) >= 2
+            guest.balloon_to(target * MIB)
+            assert boosts(guest) == before
+            assert guest.vmstat()['oom_kill'] == 0
 
 
 @FORMATS
