@@ -137,12 +137,14 @@ def test_requests(arch):
 def test_migration(arch, case, tmp_path):
     """Freed and ballooned memory is not sent; every page that is used, is.
 
-    churn checks all of its pages at the destination, where the balloon works.
+    churn checks all of its pages at the destination, where the balloon works. It writes
+    little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
+    a program has freed 800.
     """
-    with Journey(case, 1, tmp_path, churn=256, arch=arch,
+    with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch,
                  name=f'journey-{arch}-{case}') as journey:
         result = journey.go()
-        assert result['ram']['transferred'] < 600 * MIB
+        assert result['ram']['transferred'] < 900 * MIB
         assert journey.guest.request('unused-pages')['status'] == 'done'
         for target in (900 * MIB, journey.guest.memory):
             journey.guest.balloon_to(target)
