@@ -148,7 +148,7 @@ def boosts(guest):
 @FORMATS
 @pytest.mark.parametrize('how,target', [('-l 640', 400), ('-l -k 4 -f 60 500', 300)])
 def test_no_watermark_boosted(how, target, page_bitmap):
-    """No pageblock is claimed from others, who would find less memory for it.
+    """No pageblock is claimed from others: less memory would be left for them.
 
     Where nothing can be reclaimed that means an OOM while there is enough.
     """
