@@ -91,9 +91,9 @@ def test_fragmented(arch, page_bitmap):
         assert counters['inflate-bytes'] < 8 * counters['discards']
 
 
-def test_inhibited(arch, tmp_path):
+def test_inhibited(arch):
     """A status that is not 0 is understood, too."""
-    check_inhibited(tmp_path, spare=700 * MIB, arch=arch)
+    check_inhibited(spare=700 * MIB, arch=arch)
 
 
 def cancelled(guest):
