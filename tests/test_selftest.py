@@ -92,6 +92,8 @@ def fixture_run(request, guest_with):
         job = guest.spawn('virtio_balloon_selftest')
         keep_moving(guest, job, properties.get('host_request'))
         output = job.wait(check=False)
+        if 'not ok' in output:
+            output += guest.console_tail()
     return results_of(output), missing, output
 
 
