@@ -527,9 +527,10 @@ class Guest:
         self.run('rmmod virtio_balloon', timeout)
 
     def driver_bound(self):
-        """Whether the balloon driver has a device."""
-        return 'virtio' in self.run(
-            'ls /sys/bus/virtio/drivers/virtio_balloon/', check=False)
+        """Whether the balloon driver has a device, and has said DRIVER_OK."""
+        status = self.run('cat /sys/bus/virtio/drivers/virtio_balloon/virtio*'
+                          '/status', check=False)
+        return status.startswith('0x') and bool(int(status, 16) & 4)
 
     def negotiated(self, bit):
         """Whether guest and device agreed on a feature bit of the balloon."""

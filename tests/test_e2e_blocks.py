@@ -5,6 +5,7 @@ What must hold is the same in both formats, so most of this runs in both; that
 blocks stay whole is true of the packed one only.
 """
 
+import operator
 import random
 import re
 import statistics
@@ -160,7 +161,8 @@ def test_no_watermark_boosted(how, target, page_bitmap):
             before = boosts(guest)
             assert len(before) >= 2
             guest.balloon_to(target * MIB)
-            assert boosts(guest) == before
+            # What making the pieces has raised, kswapd may take back.
+            assert all(map(operator.le, boosts(guest), before))
             assert guest.vmstat()['oom_kill'] == 0
 
 
@@ -286,15 +288,15 @@ def test_oom_takes_parts_of_blocks():
     """On OOM the balloon gives 1 MiB at a time, from blocks of 4 MiB."""
     with Guest(memory=GIB, page_bitmap=True, deflate_on_oom=True) as guest:
         guest.load_balloon()
+        total = guest.meminfo()['MemTotal']
         guest.balloon_to(200 * MIB)
         with guest.background('memfill -k 400 > /tmp/out', timeout=120,
                               ready='grep -q filled /tmp/out'):
             assert guest.vmstat()['oom_kill'] == 0
-            left = GIB - guest.actual()
+            # A command may be what needs the next MiB.
+            left = check_totals(guest, total)
             assert 0 < left < 700 * MIB
             assert left % MIB == 0
-            assert in_balloon(guest.counters()) * PAGE == left
-            assert guest.vmstat()['nr_balloon_pages'] * PAGE == left
 
 
 def test_unload_with_blocks_in_parts():

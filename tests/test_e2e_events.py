@@ -134,9 +134,10 @@ def test_out_of_puff(page_bitmap):
             used, stuck = cpu_seconds(guest), guest.actual()
             assert stuck > 300 * MIB
             # Nothing is waited for: this is how long it is watched.
-            time.sleep(4)
-            assert cpu_seconds(guest) - used < 2
-            assert guest.balloon_to(500 * MIB) < 2
+            time.sleep(7)
+            assert cpu_seconds(guest) - used < 3
+            # The next try by itself would be 4 s from now.
+            assert guest.balloon_to(500 * MIB) < 3
         guest.balloon_to(400 * MIB)
         assert guest.driver_counters()['event_out_of_puff'] > 0
 

@@ -261,14 +261,21 @@ def test_suspend_during_request():
     with Guest(memory=GIB, host_request=True, page_bitmap=True,
                serial=True) as guest:
         guest.load_balloon()
+        numbers = []
         for kind in ('unused-pages', 'reclaim', 'sync'):
             job = guest.spawn('echo mem > /sys/power/state')
-            number = guest.start_request(kind)
+            try:
+                numbers.append(guest.start_request(kind))
+            except Refused:
+                # On a busy host it may sleep by now.
+                pass
             guest.event('SUSPEND')
             guest.qmp('system_wakeup')
             job.wait(60)
-            assert guest.request_ends(number)['status'] in ('done', 'aborted')
             assert guest.request('unused-pages')['status'] == 'done'
+        assert numbers
+        for number in numbers:
+            assert guest.request_ends(number)['status'] in ('done', 'aborted')
 
 
 def test_reset_during_request(disk):

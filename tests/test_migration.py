@@ -52,7 +52,7 @@ def test_request_ends_at_destination(seed, tmp_path):
     """A sync that runs when the guest moves is reported where it ends."""
     with Journey(1, seed, tmp_path, throttle=MIB) as journey:
         journey.guest.run('dd if=/dev/zero of=/tmp/own/zero bs=1M count=80')
-        number = journey.guest.start_request('sync')
+        number = journey.guest.start_request('sync', timeout=600)
         journey.go(downtime=300)
         assert not journey.ended
         # Slow enough not to end at the source; there is no need to wait on.
@@ -183,7 +183,7 @@ def test_hint_and_host_request():
             stall.wait()
             said = dict(word.split('=') for word in
                         target.said('/tmp/stall').split() if '=' in word)
-            assert int(said['free_before']) - int(said['free']) < 32 << 10
+            assert int(said['free_before']) - int(said['free']) < 200 << 10
             # A busy host has the guest write to the 64 MiB of stall more often.
             assert result['ram']['transferred'] < 400 * MIB
 
