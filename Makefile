@@ -8,7 +8,7 @@ export FORCE JOBS ACCEL TESTS LINUX_SRC QEMU_SRC BENCH SEED FUZZ_SECONDS
 # The harness decides how parallel a build is.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-COMMANDS := tree refresh kernel qemu stock run test test-long test-arch lint bench \
+COMMANDS := tree refresh kernel qemu stock run check test test-field test-long test-arch lint bench \
 	migration fuzz fetch
 
 .PHONY: all help clean clean-src $(COMMANDS)
@@ -23,7 +23,9 @@ help:
 	@echo 'make          from nothing to the table: install, fetch, build, boot, measure'
 	@echo '              (15 minutes on two cores; 2 minutes when all is built)'
 	@echo 'make test     the same set-up, then tests; ends with "N passed, M failed"'
-	@echo '              TESTS="tests/test_boot.py -k stock" runs a part of them'
+	@echo '              TESTS="tests/e2e/test_boot.py -k stock" runs a part of them'
+	@echo 'make check    what needs no build: harness, series, documents (a minute)'
+	@echo 'make test-field  what operators report, stock beside ours, as a table'
 	@echo 'make test-long  100 migrations under load; ten thousand targets; all combinations'
 	@echo '              of features; faults put into Linux and QEMU, which tests must find;'
 	@echo '              kernels with KASAN, or without compaction; QEMU with ASan and UBSan'

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The balloon in blocks: stock against ours, and whether the targets are reached.
 
@@ -40,19 +39,15 @@ the guest's answers (property host-request-stats).
 
 import mmap
 import re
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench import inflate, report  # pylint: disable=wrong-import-position
-from bench.inflate import WAYS, whole  # pylint: disable=wrong-import-position
-from bench.report import cell  # pylint: disable=wrong-import-position
-from harness import kunit  # pylint: disable=wrong-import-position
-from harness.common import Failure, say  # pylint: disable=wrong-import-position
-from harness.vm import GIB, MIB, PAGE, resident  # pylint: disable=wrong-import-position
+from bench import inflate, report
+from bench.inflate import WAYS, whole
+from bench.report import cell
+from harness import kunit
+from harness.common import Failure, say
+from harness.vm import GIB, MIB, PAGE, resident
 
 STOCK, OURS = 'stock', 'ours'
 PAIRS = {STOCK: inflate.PAIRS['stock'],
@@ -148,7 +143,7 @@ def fragmented(args):
         if share > LARGE:
             raise Failure(f'{guest.name} is not fragmented: {share:.1%} of its '
                           f'free memory lies in blocks above order 3: {free}')
-        large[guest.kernel_name].append(share)
+        large[guest.shape.kernel].append(share)
     with inflate.paused(PAIRS, whole(args.size), fragment) as guests:
         return rounds_of(guests, whole(args.size) // 4, args.rounds, check) \
             | {'above_order_3': large}

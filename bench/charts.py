@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Charts of what has been measured: SVG in docs/charts, the numbers beside them.
 
@@ -10,18 +9,15 @@ mid-grey, for light pages and for dark ones.
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from statistics import median
 
 import matplotlib
 matplotlib.use('svg')
-from matplotlib import pyplot, ticker  # pylint: disable=wrong-import-position
+from matplotlib import pyplot, ticker
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench import report  # pylint: disable=wrong-import-position
-from harness.common import BUILD, ROOT, say  # pylint: disable=wrong-import-position
+from bench import report
+from harness.common import BUILD, ROOT, say
 
 GREY = '#808890'
 STYLE = {

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bytes on the inflate queue for each 4 KiB page, by what the guest has done.
 
@@ -10,13 +9,9 @@ accelerator.
 
 import contextlib
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from harness.common import BUILD  # pylint: disable=wrong-import-position
-from harness.vm import GIB, MIB, Guest  # pylint: disable=wrong-import-position
+from harness.common import BUILD
+from harness.vm import GIB, MIB, Guest
 
 DISK = ['-blockdev', 'null-co,node-name=disk,size=4294967296,read-zeroes=on',
         '-device', 'virtio-blk-pci,drive=disk']

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Inflate and deflate: the stock pair, ours without and with PAGE_BITMAP.
 
@@ -17,15 +16,11 @@ exchange four bytes per page.
 
 import contextlib
 import re
-import sys
-from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench import report  # pylint: disable=wrong-import-position
-from harness.common import say  # pylint: disable=wrong-import-position
-from harness.vm import GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
+from bench import report
+from harness.common import say
+from harness.vm import GIB, MIB, PAGE, Guest
 
 TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
 # name in the table -> which halves, which properties
@@ -147,7 +142,7 @@ def count(name, size, small):
         gib = (size - small) / GIB
         end = guest.trace_log.stat().st_size
         for way, target in (('inflate', small), ('deflate', size)):
-            before = guest.counters() if guest.qemu_name == 'ours' else {}
+            before = guest.counters() if guest.shape.qemu == 'ours' else {}
             guest.balloon_to(target)
             kicks, discards, end = traced(guest.trace_log, end)
             data = (size - small) // PAGE * 4

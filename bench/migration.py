@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live migration: no help, FREE_PAGE_HINT, ours, ours after a reclaim of all.
 
@@ -20,18 +19,15 @@ because there most memory is free. These guests do go on at the destination.
 
 import contextlib
 import re
-import sys
 import time
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench import report  # pylint: disable=wrong-import-position
-from bench.report import cell  # pylint: disable=wrong-import-position
-from harness.common import Failure, say  # pylint: disable=wrong-import-position
-from harness.disk import disk_image, disks  # pylint: disable=wrong-import-position
-from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest  # pylint: disable=wrong-import-position
+from bench import report
+from bench.report import cell
+from harness.common import Failure, say
+from harness.disk import disk_image, disks
+from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest
 
 DOWNTIME = 300
 HINT = {'qemu': 'stock', 'kernel': 'stock', 'free_page_hint': 'on',
@@ -114,7 +110,7 @@ def result(guest, info):
             'zero-pages': ram['duplicate'], 'skipped': max(0, skipped),
             'syncs': ram['dirty-sync-count'],
             'device': guest.get('migration-stats')
-                      if guest.qemu_name == 'ours' else {}}
+                      if guest.shape.qemu == 'ours' else {}}
 
 
 def compact_host():

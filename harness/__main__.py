@@ -16,10 +16,11 @@ def command(name):
              'kernel': build.kernel, 'qemu': build.qemu, 'stock': build.stock,
              'run': run.interactive, 'all': run.measure, 'test': run.tests,
              'bench': run.bench, 'migration': run.migration,
+             'test-field': run.field_tests, 'check': run.check,
              'test-long': run.long_tests, 'test-arch': run.arch_tests,
              'lint': run.lint,
              'fuzz': fuzz.fuzz, 'fetch': base.fetch_all, 'clean-src': tree.remove_all}
-    if name not in ('refresh', 'clean-src'):
+    if name not in ('refresh', 'clean-src', 'check'):
         packages.install()
     return table[name]() or 0
 

@@ -18,6 +18,8 @@ PACKAGES = '''
     python3 python3-pytest python3-ply python3-git codespell
     python3-matplotlib
 '''.split()
+# For make check.
+CHECKING = 'git python3-pytest e2fsprogs'.split()
 # For make test-arch.
 CROSS = '''
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

@@ -35,7 +35,7 @@ def benchmarks(*names):
     build.everything()
     for name in names:
         if status := subprocess.call(
-                [PYTHON, '-B', ROOT / 'bench' / f'{name}.py'], cwd=ROOT):
+                [PYTHON, '-B', '-m', f'bench.{name}'], cwd=ROOT):
             return status
     return 0
 
@@ -70,6 +70,16 @@ def long_tests():
     return tests('long')
 
 
+def field_tests():
+    """make test-field: everything, then what operators report, as a table."""
+    return tests('field')
+
+
+def check():
+    """make check: what needs no build."""
+    return tests('check', lambda: packages.install(packages.CHECKING))
+
+
 def sources():
     """What make lint needs: trees, compilers, checkers."""
     packages.install(packages.LINTING)
@@ -79,7 +89,7 @@ def sources():
 
 def lint():
     """make lint: the trees, then what compilers and checkers say of the patches."""
-    return tests('lint or style', sources)
+    return tests('lint', sources)
 
 
 def arch_tests():
@@ -87,7 +97,7 @@ def arch_tests():
     return tests('arch', build.arches)
 
 
-def tests(marked='not (long or lint or arch)', prepare=build.everything):
+def tests(marked='not (long or lint or arch or field)', prepare=build.everything):
     """make test: everything, then all tests; the last line is the count."""
     junit = BUILD / 'tests.xml'
     junit.unlink(missing_ok=True)

@@ -3,24 +3,15 @@
 
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from harness import kunit
+from harness.vm import Guest
 
-from harness import kunit  # pylint: disable=wrong-import-position
-from harness.vm import Guest  # pylint: disable=wrong-import-position
-
-
-def pytest_configure(config):
-    """Name the markers of what has a make target of its own."""
-    config.addinivalue_line('markers', 'long: takes long; make test-long')
-    config.addinivalue_line('markers', 'lint: what tools say of patches; make lint')
-    config.addinivalue_line('markers', 'style: make lint, and make test')
-    config.addinivalue_line('markers', 'arch: other architectures; make test-arch')
+pytest.register_assert_rewrite('tests.support')
 
 
 def pytest_collection_finish(session):

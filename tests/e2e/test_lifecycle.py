@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from harness.vm import GIB, MIB, PAGE, Guest
-from tests.test_e2e_memory import (FORMATS, check_totals, fragmented,
+from tests.support.accounts import (FORMATS, check_totals, fragmented,
                                    in_balloon, sizes)
 
 

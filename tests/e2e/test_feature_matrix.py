@@ -6,12 +6,9 @@ import itertools
 import pytest
 
 from harness.vm import MIB, Guest
-from tests.test_e2e_memory import check_totals
+from tests.support.accounts import check_totals
+from tests.support.protocol import BITS, STATS
 
-# Bits of what QEMU can offer. Statistics are always offered.
-STATS = 1
-BITS = {'deflate_on_oom': 2, 'free_page_hint': 3, 'page_poison': 4,
-        'free_page_reporting': 5, 'page_bitmap': 9, 'host_request': 10}
 OURS = ('page_bitmap', 'host_request')
 ON_STOCK = tuple(flag for flag in BITS if flag not in OURS)
 

@@ -8,8 +8,8 @@ import pytest
 
 from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Guest, Refused
-from tests.test_e2e_features import BITS
-from tests.test_e2e_memory import check_totals, fragmented
+from tests.support.protocol import BITS, OVERSHOOT
+from tests.support.accounts import check_totals, fragmented
 
 
 @pytest.fixture
@@ -62,8 +62,6 @@ def unharmed(guest):
     assert counted.get('pswpout', 0) == 0
 
 
-# By how much RECLAIM may give back more than was asked for (docs/protocol.md).
-OVERSHOOT = 48 * MIB
 
 
 def test_reclaim_so_much(cached):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults that are put into the series on purpose: tests/mutants/*.patch.
+"""Faults that are put into the series on purpose: tests/support/mutants/*.patch.
 
 Each begins with lines "Key: value": Queue says to which tree it applies, Caught-by
 what has to find it: "kunit SUITE", "unit", "qtest" (of QEMU) or "migration".
@@ -11,7 +11,7 @@ from harness import tree
 from harness.common import BUILD, ROOT
 
 FOLDER = BUILD / 'mutants'
-MUTANTS = sorted((ROOT / 'tests' / 'mutants').glob('*.patch'))
+MUTANTS = sorted((ROOT / 'tests' / 'support' / 'mutants').glob('*.patch'))
 
 
 def header(patch, key):

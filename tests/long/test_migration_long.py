@@ -8,8 +8,8 @@ import pytest
 
 from harness import build
 from harness.vm import MIB, QEMUS
-from tests import mutant
-from tests.journey import CASES, Journey, Lost, ask
+from tests.support import mutant
+from tests.support.journey import CASES, Journey, Lost, ask
 
 pytestmark = pytest.mark.long
 

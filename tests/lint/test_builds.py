@@ -10,17 +10,19 @@ import shutil
 
 import pytest
 
-from harness import lint
+from harness import lint, tree
 
 pytestmark = pytest.mark.lint
 
-COMMITS = lint.commits()
-QEMU_COMMITS = lint.commits('qemu')
+
+def numbers(queue):
+    """The numbers of a series' patches, without a look at the trees."""
+    return range(1, len(tree.queue_files(queue)) + 1)
 
 
 def warnings(number, name):
     """Build a commit; count its warnings."""
-    lint.checkout(COMMITS[number])
+    lint.checkout(lint.commits()[number])
     return lint.findings(lint.compiled(name, f'patch {number:04}'))
 
 
@@ -32,7 +34,7 @@ def known(name):
 
 
 @pytest.mark.parametrize('name', lint.MACHINES)
-@pytest.mark.parametrize('number', range(1, len(COMMITS)),
+@pytest.mark.parametrize('number', numbers('linux'),
                          ids=lambda number: f'{number:04}')
 def test_patch(number, name):
     """The patch compiles and adds no warning."""
@@ -40,17 +42,17 @@ def test_patch(number, name):
     assert not warnings(number, name) - before
 
 
-@pytest.mark.parametrize('number', range(1, len(QEMU_COMMITS)),
+@pytest.mark.parametrize('number', numbers('qemu'),
                          ids=lambda number: f'{number:04}')
 def test_qemu_patch(number):
     """The patch compiles, without a warning."""
-    lint.checkout(QEMU_COMMITS[number], 'qemu')
+    lint.checkout(lint.commits('qemu')[number], 'qemu')
     lint.compile_qemu(f'QEMU patch {number:04}')
 
 
 def test_modules():
     """Driver and tests can be modules: what they use of the kernel is exported."""
-    lint.checkout(COMMITS[-1])
+    lint.checkout(lint.commits()[-1])
     lint.configure('x86_64-m')
     lint.said('modules, x86_64-m', [*lint.make('x86_64-m'), 'vmlinux', 'modules'],
               'each-modules.log')
@@ -63,5 +65,5 @@ def test_modules():
 @pytest.mark.parametrize('name', lint.MACHINES)
 def test_options(name):
     """What was built is what it is called."""
-    lint.checkout(COMMITS[-1])
+    lint.checkout(lint.commits()[-1])
     assert not lint.configure(name)

@@ -10,7 +10,7 @@ import pytest
 
 from harness import base, tree
 from harness.common import QUEUES, ROOT, Failure
-from tests import mutant
+from tests.support import mutant
 
 HEADERS = ('From: ', 'Date: ', 'Subject: [PATCH] ')
 

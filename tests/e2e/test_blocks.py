@@ -13,7 +13,7 @@ import statistics
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest
-from tests.test_e2e_memory import (FORMATS, LEGACY_LATER, check_totals, fragmented,
+from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, fragmented,
                                    in_balloon, sizes)
 
 BLOCK = 4 * MIB

@@ -11,10 +11,9 @@ import pytest
 from harness.arch import ARCHES, OTHERS
 from harness.disk import disk_image, disks
 from harness.vm import GIB, MIB, PAGE, Guest, Refused
-from tests.journey import CASES, Journey
-from tests.test_e2e_features import BITS
-from tests.test_e2e_hostreq import OVERSHOOT
-from tests.test_e2e_memory import (FORMATS, check_inhibited, check_totals,
+from tests.support.journey import CASES, Journey
+from tests.support.protocol import BITS, OVERSHOOT
+from tests.support.accounts import (FORMATS, check_inhibited, check_totals,
                                    fragmented, in_balloon, inflate_fragmented,
                                    touch_all)
 

@@ -10,7 +10,7 @@ import pytest
 from harness import tree
 from harness.common import QUEUES, jobs
 
-pytestmark = pytest.mark.style
+pytestmark = pytest.mark.lint
 
 CHECKPATCH = {
     # The sender signs.

@@ -5,7 +5,7 @@ import pytest
 
 from harness import build
 from harness.vm import KERNELS, MIB, Guest
-from tests.test_e2e_memory import FORMATS, check_totals
+from tests.support.accounts import FORMATS, check_totals
 
 pytestmark = pytest.mark.long
 

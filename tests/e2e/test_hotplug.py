@@ -4,7 +4,7 @@
 from contextlib import contextmanager
 
 from harness.vm import GIB, MIB, Guest
-from tests.test_e2e_memory import FORMATS, check_totals
+from tests.support.accounts import FORMATS, check_totals
 
 
 @contextmanager

@@ -2,64 +2,23 @@
 """QEMU's own tests of what the series adds, from QEMU's test tree."""
 
 import os
-import re
 import signal
 import subprocess
 
 import pytest
 
 from harness import fuzz
-from harness.build import build_qemu
 from harness.common import BUILD, LOGS, ROOT, SRC, tail
+from harness.limits import SESSION
 from harness.run import PYTHON, summary
-from harness.vm import FIRMWARE, QEMUS
-
-NAME = 'test-virtio-balloon-pages'
-
-
-def build(target):
-    """Build one test program of QEMU; return its path."""
-    build_qemu(target, SRC / 'qemu', BUILD / 'qemu', 'qemu-unit', target)
-    return BUILD / 'qemu' / target
-
-
-def check(command, env=None):
-    """Run a GLib test program: every case passes, none is skipped."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580,
-                          check=False, env=env)
-    cases = re.findall(r'(?m)^(ok|not ok) \d+ (.*)$', done.stdout)
-    bad = [name for verdict, name in cases if verdict != 'ok' or '# SKIP' in name]
-    assert cases and not bad and done.returncode == 0, \
-        f'{bad}\n{done.stdout[-3000:]}{done.stderr[-3000:]}'
-    return len(cases)
-
+from harness.vm import QEMUS
+from tests.support.qemu_tests import NAME, build, check, qtest, with_firmware
 
 def test_decoder():
     """The decoder's unit test."""
     assert (SRC / 'qemu/tests/unit' / f'{NAME}.c').exists(), \
         f'the QEMU tree has no tests/unit/{NAME}.c'
     check([build(f'tests/unit/{NAME}'), '--tap', '-k'])
-
-
-def qtest(program, qemu, env=None):
-    """Run all qtests of the device with a QEMU."""
-    env = {**(env or os.environ), 'QTEST_QEMU_BINARY': str(qemu)}
-    listed = subprocess.run([program, '-l'], capture_output=True, text=True,
-                            timeout=60, check=True, env=env).stdout.split()
-    paths = [path for path in listed
-             if re.search('/virtio-balloon.*/(pages|req|live|malformed)/', path)]
-    assert len(paths) >= 52, listed
-    options = [word for path in paths for word in ('-p', path)]
-    assert check([program, '--tap', '-k', *options], env) == len(paths)
-
-
-def with_firmware(qemu, folder):
-    """A program that is a QEMU which finds its firmware: qtests don't say where."""
-    wrapper = folder / 'qemu-system-x86_64'
-    options = ' '.join(f'-L {path}' for path in FIRMWARE)
-    wrapper.write_text(f'#!/bin/sh\nexec {qemu} "$@" {options}\n')
-    wrapper.chmod(0o755)
-    return wrapper
 
 
 def test_device_through_qtest(tmp_path, huge_pages):
@@ -88,16 +47,15 @@ def test_end_to_end_under_sanitizers():
     junit.unlink(missing_ok=True)
     with open(log, 'w', encoding='utf-8') as output:
         run = subprocess.Popen(
-            [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-v',
-             f'--junitxml={junit}', '-m', 'not (long or lint or arch)',
+            [PYTHON, '-m', 'pytest', '-v',
+             f'--junitxml={junit}',
              # What compares with stock, or is of stock alone.
              '-k', 'not qemu_stock and not no_worse_than_stock',
-             *sorted(ROOT.glob('tests/test_e2e_*.py')), 'tests/test_boot.py',
-             'tests/test_selftest.py', 'tests/test_migration.py'],
+             'tests/e2e', 'tests/projects/test_selftest.py'],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            run.wait(5400)
+            run.wait(SESSION)
         finally:
             if run.poll() is None:
                 os.killpg(run.pid, signal.SIGKILL)

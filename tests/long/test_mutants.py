@@ -12,7 +12,7 @@ from harness import kunit
 from harness.build import build_qemu
 from harness.common import BUILD, LOGS
 from harness.vm import QEMUS, SPLATS
-from tests import mutant, test_qemu_unit
+from tests.support import mutant, qemu_tests
 
 pytestmark = pytest.mark.long
 
@@ -34,17 +34,17 @@ def by_kunit(name, suite, **where):
 
 def by_unit(patch):
     """The same of QEMU's unit test."""
-    target = f'tests/unit/{test_qemu_unit.NAME}'
+    target = f'tests/unit/{qemu_tests.NAME}'
     build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
-    return complaint(test_qemu_unit.check, [QEMU / target, '--tap', '-k'])
+    return complaint(qemu_tests.check, [QEMU / target, '--tap', '-k'])
 
 
 def by_qtest(patch, tmp_path):
     """The same of the qtests."""
     target = 'tests/qtest/qos-test'
     build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
-    wrapper = test_qemu_unit.with_firmware(QEMU / 'qemu-system-x86_64', tmp_path)
-    return complaint(test_qemu_unit.qtest, QEMU / target, wrapper)
+    wrapper = qemu_tests.with_firmware(QEMU / 'qemu-system-x86_64', tmp_path)
+    return complaint(qemu_tests.qtest, QEMU / target, wrapper)
 
 
 def complaint(check, *arguments):
@@ -83,8 +83,8 @@ def test_nothing_found_without_fault(suite):
 def test_nothing_found_in_qemu_without_fault(tmp_path, huge_pages):
     """Nor do the tests of QEMU."""
     assert huge_pages.exists()
-    unit = test_qemu_unit.build(f'tests/unit/{test_qemu_unit.NAME}')
-    assert complaint(test_qemu_unit.check, [unit, '--tap', '-k']) is None
-    wrapper = test_qemu_unit.with_firmware(QEMUS['ours'], tmp_path)
-    assert complaint(test_qemu_unit.qtest,
-                     test_qemu_unit.build('tests/qtest/qos-test'), wrapper) is None
+    unit = qemu_tests.build(f'tests/unit/{qemu_tests.NAME}')
+    assert complaint(qemu_tests.check, [unit, '--tap', '-k']) is None
+    wrapper = qemu_tests.with_firmware(QEMUS['ours'], tmp_path)
+    assert complaint(qemu_tests.qtest,
+                     qemu_tests.build('tests/qtest/qos-test'), wrapper) is None

@@ -13,7 +13,6 @@ from harness import lint
 
 pytestmark = pytest.mark.lint
 
-LAST = lint.commits()[-1]
 DRIVER = 'drivers/virtio/virtio_balloon.c'
 
 
@@ -21,7 +20,7 @@ def added(check):
     """What a checker counts of the queue, and does not of the base."""
     lint.checkout('base')
     before = check('base')
-    lint.checkout(LAST)
+    lint.checkout(lint.commits()[-1])
     return check('queue') - before
 
 
@@ -31,20 +30,20 @@ def fixture_fault():
     path = lint.SOURCE / DRIVER
 
     def put(old, new):
-        lint.checkout(LAST)
+        lint.checkout(lint.commits()[-1])
         text, count = re.subn(old, new, path.read_text(encoding='utf-8'), count=1)
         assert count, f'{DRIVER} has no {old}'
         path.write_text(text, encoding='utf-8')
 
     yield put
-    lint.checkout(LAST)
+    lint.checkout(lint.commits()[-1])
 
 
 def test_sparse():
     """sparse, which checks byte order, adds nothing; no error ends it early."""
     lint.checkout('base')
     before = lint.sparsed('base')
-    lint.checkout(LAST)
+    lint.checkout(lint.commits()[-1])
     after = lint.sparsed('queue')
     assert 'error:' not in before + after
     assert f'CHECK   {DRIVER}' in before and f'CHECK   {DRIVER}' in after

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, Guest, Refused
-from tests.journey import CASES, OURS, Journey, ask
+from tests.support.journey import CASES, OURS, Journey, ask
 
 HINT = {'free_page_hint': 'on', 'iothread': 'hints',
         'args': ['-object', 'iothread,id=hints']}

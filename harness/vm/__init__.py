@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests to try balloons on: a kernel, a QEMU, and hands inside the guest.
+
+    with Guest(page_bitmap=True) as guest:
+        guest.load_balloon()
+        guest.balloon_to(1 << 30)
+        print(guest.meminfo()['MemFree'])
+
+Every wait is bounded; what it raises quotes the end of the guest's console.
+"""
+
+from harness.vm.agent import GuestError, GuestTimeout, Refused
+from harness.vm.guest import SPLATS, Guest
+from harness.vm.host import (FIRMWARE, GIB, KERNELS, MIB, PAGE, QEMUS, accelerator,
+                             cpu_seconds_of_all, qemu_version, resident)
+from harness.vm.migration import BANDWIDTH
+
+__all__ = ['BANDWIDTH', 'FIRMWARE', 'GIB', 'Guest', 'GuestError', 'GuestTimeout',
+           'KERNELS', 'MIB', 'PAGE', 'QEMUS', 'Refused', 'SPLATS', 'accelerator',
+           'cpu_seconds_of_all', 'qemu_version', 'resident']

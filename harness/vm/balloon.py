@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QMP of a guest: the balloon, its counters, its requests; QEMU's memory and CPU."""
+
+import time
+
+from harness.limits import COMMAND
+from harness.vm import host
+from harness.vm.agent import GuestTimeout, Refused
+from harness.vm.host import MIB
+
+
+class Balloon:
+    """The part of Guest that works through QMP and the host's /proc."""
+
+    @property
+    def pid(self):
+        """QEMU's process."""
+        return self._vm.get_pid()
+
+    def qmp(self, command, **arguments):
+        """Run a QMP command; return its answer, raise Refused if it is an error."""
+        from qemu.qmp import ExecuteError
+        try:
+            return self._vm.cmd(command, **arguments)
+        except ExecuteError as error:
+            raise Refused(str(error)) from error
+
+    def event(self, name, timeout=COMMAND, **match):
+        """Wait for a QMP event, whose data may have to match; return it."""
+        wanted = {'data': match} if match else None
+        try:
+            # An integer would be taken for "wait for ever".
+            return self._vm.event_wait(name, float(timeout), wanted)
+        except TimeoutError:
+            raise GuestTimeout(f'{self.name}: no event {name} within '
+                               f'{timeout} s\n{self.console_tail()}') from None
+
+    def events(self, name):
+        """The data of all events of a kind that have come by now."""
+        found = [event for event in self._vm.get_qmp_events()
+                 if event['event'] == name]
+        return [event['data'] for event in found]
+
+    def running(self):
+        """Whether QEMU runs."""
+        return self._vm.is_running()
+
+    def output(self):
+        """What QEMU itself has said, once it has ended (see kill())."""
+        return self.qemu_log.read_text(errors='replace')
+
+    def get(self, name, path='/machine/peripheral/balloon0'):
+        """A QOM property, of the balloon device unless told otherwise."""
+        return self.qmp('qom-get', path=path, property=name)
+
+    def actual(self):
+        """What QEMU says is left to the guest, in bytes."""
+        return self.qmp('query-balloon')['actual']
+
+    def set_target(self, size):
+        """Ask for a balloon target without waiting for it."""
+        self.qmp('balloon', value=size)
+
+    def balloon_to(self, size, timeout=COMMAND):
+        """Ask for a target and wait until it is reached; return seconds.
+
+        Looks every 2 ms at first, then so often that the result is right to
+        1 %: each look takes time from QEMU's main loop, which is what limits
+        the legacy format.
+        """
+        started = time.monotonic()
+        self.set_target(size)
+
+        def interval():
+            return max(0.002, (time.monotonic() - started) / 100)
+        try:
+            self.wait_for(lambda: self.actual() == size,
+                          f'balloon at {size // MIB} MiB', timeout, interval)
+        except GuestTimeout as error:
+            raise GuestTimeout(f'{error}\nit stands at '
+                               f'{self.actual() // MIB} MiB') from None
+        return time.monotonic() - started
+
+    def resident(self, field='Rss'):
+        """Resident memory of QEMU in bytes, shared memory included.
+
+        field: another line of smaps_rollup, such as AnonHugePages
+        """
+        return host.resident(self.pid, field)
+
+    def cpu_seconds(self, thread=None):
+        """CPU time of a thread of QEMU, of its main thread unless told otherwise."""
+        return host.cpu_seconds(self.pid, thread)
+
+    def counters(self):
+        """Our QEMU's counters of the balloon (property page-set-stats)."""
+        return self.get('page-set-stats')
+
+    def driver_counters(self):
+        """The counters of our driver, in debugfs."""
+        return self._numbers('/sys/kernel/debug/virtio_balloon/*/stats', 1)
+
+    def pause(self):
+        """Stop the guest's CPUs."""
+        self.qmp('stop')
+
+    def resume(self):
+        """Let the guest's CPUs go on."""
+        self.qmp('cont')
+
+    def start_request(self, kind, **arguments):
+        """Ask the guest for something (QMP balloon-request); return the id."""
+        return self.qmp('balloon-request', type=kind, **arguments)['id']
+
+    def request_ends(self, number, timeout=COMMAND):
+        """Wait until a request has ended; return the event's data."""
+        return self.event('BALLOON_REQUEST_COMPLETED', timeout,
+                          id=number)['data']
+
+    def request(self, kind, timeout=COMMAND, **arguments):
+        """Ask the guest for something and wait for it."""
+        return self.request_ends(self.start_request(kind, **arguments), timeout)

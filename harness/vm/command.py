@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's command line for a guest."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.arch import ARCHES, X86
+from harness.common import BUILD, Failure
+from harness.vm.host import FIRMWARE, GIB, KERNELS, QEMUS, accelerator
+from harness.vm.memory import memory_args
+from harness.vm.tsc import tsc_khz
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a guest is made of; twin() makes others from it.
+
+    qemu, kernel   'ours' or 'stock', or another key of QEMUS and KERNELS
+    memory         bytes of RAM
+    backend        a name of harness/vm/memory.py, with properties if need be
+    nodes, dimm, virtio_mem  see memory_args()
+    append         added to the kernel command line
+    args           added to QEMU's arguments
+    trace          QEMU trace events
+    serial         the agent uses a serial port: slow, but in reach after S3, when
+                   the virtio console of Linux 7.3 is not
+    reboot         a guest that reboots starts again, rather than end QEMU
+    arch           one of ARCHES; for others than x86_64 there is only our pair
+    cgroup         bytes that a memory cgroup of its own lets QEMU have
+    wrapper        words before QEMU's command, such as env VARIABLE=VALUE
+    balloon        properties of the balloon device, or None: no device
+    """
+    qemu: str = 'ours'
+    kernel: str = 'ours'
+    memory: int = GIB
+    backend: str = 'anon'
+    nodes: int = 1
+    dimm: int = 0
+    virtio_mem: int = 0
+    append: str = ''
+    args: tuple = ()
+    smp: int = 2
+    trace: tuple = ()
+    machine: str = None
+    serial: bool = False
+    reboot: bool = False
+    arch: str = 'x86_64'
+    cgroup: int = 0
+    wrapper: tuple = ()
+    balloon: dict = None
+
+    @property
+    def target(self):
+        """The guest's architecture."""
+        return ARCHES[self.arch]
+
+    @property
+    def accelerator(self):
+        """What QEMU runs the guest on."""
+        return accelerator() if self.target is X86 else 'tcg'
+
+    @property
+    def bus(self):
+        """The end of the names of virtio devices: -device is for virtio-mmio."""
+        return '-device' if self.machine == 'microvm' else ''
+
+    @property
+    def program(self):
+        """The QEMU that the guest runs in."""
+        return QEMUS[self.qemu] if self.target is X86 else \
+            BUILD / 'arch' / 'qemu' / f'qemu-system-{self.target.qemu}'
+
+    @property
+    def folder(self):
+        """Where the kernel and the initramfs are."""
+        return KERNELS[self.kernel] if self.target is X86 else self.target.folder
+
+
+def on_off(value):
+    """A property's value as QEMU wants it."""
+    return value if isinstance(value, str) else ('on' if value else 'off')
+
+
+def balloon_device(shape):
+    """The balloon device as -device or device_add wants it."""
+    return f'virtio-balloon{shape.bus},id=balloon0' + ''.join(
+        f",{key.replace('_', '-')}={on_off(value)}"
+        for key, value in shape.balloon.items())
+
+
+def clock_options(shape):
+    """The kernel's options for its clocks."""
+    if shape.target.kernel not in ('x86_64', 'i386'):
+        return ''
+    clock = f'tsc_early_khz={tsc_khz()} ' \
+        if shape.accelerator == 'tcg' and tsc_khz() else ''
+    return f'tsc=reliable {clock}no_timer_check '
+
+
+def command_line(shape):
+    """QEMU's arguments without console, agent and QMP."""
+    kernel = shape.folder / Path(shape.target.image).name
+    for path in (shape.program, kernel):
+        if not path.exists():
+            raise Failure(f'{path} is missing: run make')
+    args = ['-machine', shape.machine or shape.target.machine, *shape.target.cpu,
+            '-accel', shape.accelerator, '-smp', str(shape.smp),
+            '-nodefaults', '-no-user-config',
+            *itertools.chain(*(('-L', path) for path in FIRMWARE)),
+            *memory_args(shape.backend, shape.memory, shape.nodes, shape.dimm,
+                         shape.virtio_mem),
+            '-kernel', str(kernel), '-initrd', str(shape.folder / 'initramfs'),
+            '-append', f'console={shape.target.console} panic=-1 quiet loglevel=6 '
+                       f'{clock_options(shape)}{shape.append}']
+    if not shape.reboot:
+        args.append('-no-reboot')
+    if shape.machine == 'microvm':
+        args += ['-global', 'virtio-mmio.force-legacy=false']
+    if shape.balloon is not None:
+        args += ['-device', balloon_device(shape)]
+    return args
+
+
+def agent_args(shape, console, path):
+    """QEMU's arguments for the console's log and the agent's port."""
+    args = ['-serial', f'file:{console}',
+            '-chardev', f'socket,id=agent,server=on,wait=off,path={path}']
+    if shape.serial:
+        return [*args, '-serial', 'chardev:agent']
+    return [*args, '-device', f'virtio-serial{shape.bus},id=serial0',
+            '-device', 'virtserialport,chardev=agent,name=agent']

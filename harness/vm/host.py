@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host: its accelerator, its firmware, and the programs under test."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from harness.common import BUILD, STOCK
+
+MIB = 1 << 20
+GIB = 1 << 30
+PAGE = 4096
+
+# Firmware from Debian's seabios, qemu-system-data and ipxe-qemu.
+FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu', '/usr/lib/ipxe/qemu')
+
+# The two halves of a guest, by name.
+KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
+# BALLOON_TEST_QEMU: the build with sanitizers, where tests/projects/test_qemu.py says so.
+QEMUS = {'ours': Path(os.environ.get('BALLOON_TEST_QEMU')
+                      or BUILD / 'qemu' / 'qemu-system-x86_64'),
+         'stock': STOCK / 'qemu-system-x86_64'}
+
+
+def accelerator():
+    """'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
+    forced = os.environ.get('ACCEL')
+    if forced:
+        return forced
+    flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
+    if not re.search(r'^flags\s*:.*\b(vmx|svm)\b', flags, re.M):
+        return 'tcg'
+    try:
+        os.close(os.open('/dev/kvm', os.O_RDWR))
+    except OSError:
+        return 'tcg'
+    return 'kvm'
+
+
+def qemu_version(name):
+    """What a QEMU says of itself."""
+    out = subprocess.run([QEMUS[name], '--version'], capture_output=True,
+                         text=True, check=True).stdout
+    return re.search(r'version (\S+)', out)[1]
+
+
+def resident(pid, field='Rss'):
+    """A line of a process's smaps_rollup in bytes."""
+    text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
+    return int(re.search(rf'^{field}:\s+(\d+)', text, re.M)[1]) * 1024
+
+
+def cpu_seconds(pid, thread=None):
+    """CPU time of one thread of a process; of its main thread by default."""
+    path = f'/proc/{pid}/task/{thread or pid}/schedstat'
+    return int(Path(path).read_text(encoding='ascii').split()[0]) / 1e9
+
+
+def cpu_seconds_of_all(pid):
+    """CPU time of all threads of a process, user and system."""
+    fields = Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
+    return sum(map(int, fields.rsplit(')')[1].split()[11:13])) \
+        / os.sysconf('SC_CLK_TCK')

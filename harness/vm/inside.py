@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What can be done inside a guest: commands, files, the driver."""
+
+from contextlib import contextmanager
+
+from harness.limits import COMMAND
+from harness.vm.agent import GuestTimeout
+
+
+class Inside:
+    """The part of Guest that works through its agent."""
+
+    def run(self, text, timeout=COMMAND, check=True):
+        """Run a shell command in the guest; return its output."""
+        job = self.agent.spawn(text)
+        try:
+            return job.wait(timeout, check)
+        except GuestTimeout as error:
+            raise GuestTimeout(f'{self.name}: {error}\n'
+                               f'{self.console_tail()}') from None
+
+    def spawn(self, text):
+        """Start a shell command in the guest; return a Job."""
+        return self.agent.spawn(text)
+
+    def read(self, path):
+        """The content of a small file in the guest."""
+        return self.run(f'cat {path}').strip()
+
+    def said(self, path):
+        """What a program has written to a file so far, if there is one yet."""
+        return self.run(f'cat {path} 2>/dev/null', check=False)
+
+    def meminfo(self):
+        """/proc/meminfo in bytes (counts stay counts)."""
+        return self._numbers('/proc/meminfo', 1024)
+
+    def vmstat(self):
+        """/proc/vmstat as numbers, with what the CPUs still keep to themselves."""
+        self.run('echo 1 > /proc/sys/vm/stat_refresh')
+        return self._numbers('/proc/vmstat', 1)
+
+    def _numbers(self, path, kilo):
+        result = {}
+        for line in self.read(path).splitlines():
+            words = line.replace(':', ' ').split()
+            unit = kilo if words[-1] == 'kB' else 1
+            result[words[0]] = int(words[1]) * unit
+        return result
+
+    def load_balloon(self, timeout=COMMAND):
+        """Load the balloon driver and wait until it has taken the device."""
+        self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
+        if self._balloon is not None:
+            self.wait_for(self.driver_bound, 'driver bound to device', timeout)
+
+    def unload_balloon(self, timeout=COMMAND):
+        """Unload the balloon driver, which gives back what it holds."""
+        self.run('rmmod virtio_balloon', timeout)
+
+    def driver_bound(self):
+        """Whether the balloon driver has a device, and has said DRIVER_OK."""
+        status = self.run('cat /sys/bus/virtio/drivers/virtio_balloon/virtio*'
+                          '/status', check=False)
+        return status.startswith('0x') and bool(int(status, 16) & 4)
+
+    def negotiated(self, bit):
+        """Whether guest and device agreed on a feature bit of the balloon."""
+        text = self.read('/sys/bus/virtio/drivers/virtio_balloon/virtio*'
+                         '/features')
+        return text[bit] == '1'
+
+    def start(self, text, ready=None, timeout=COMMAND):
+        """Start a shell command; return a Job.
+
+        ready: a shell condition to wait for before going on.
+        """
+        job = self.spawn(text)
+        if ready:
+            self.wait_for(lambda: not job.running or self.run(
+                f'{ready} && echo yes || true').strip() == 'yes',
+                f'{ready} after "{text}"', timeout)
+        return job
+
+    @contextmanager
+    def background(self, text, ready=None, timeout=COMMAND):
+        """start() a command; at the end, SIGTERM it and check its status."""
+        job = self.start(text, ready, timeout)
+        yield job
+        if job.running:
+            job.signal(15)
+        job.wait(timeout)
