@@ -51,7 +51,7 @@ class Inside:
     def load_balloon(self, timeout=COMMAND):
         """Load the balloon driver and wait until it has taken the device."""
         self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
-        if self._balloon is not None:
+        if self.shape.balloon is not None:
             self.wait_for(self.driver_bound, 'driver bound to device', timeout)
 
     def unload_balloon(self, timeout=COMMAND):
