@@ -1,72 +1,96 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bytes on the inflate queue for each 4 KiB page, by what the guest has done.
 
-Three guests of 2 GiB give 1 GiB each: one that has just booted, one most of whose
-free memory lies in pieces of 192 KiB, and one whose memory is page cache. The
-legacy format always takes 4 bytes. These numbers do not depend on the
-accelerator.
+Three guests of --touched GiB give half of it: one that has just booted, one most of
+whose free memory lies in pieces of 192 KiB, and one whose memory is page cache. The
+legacy format always takes 4 bytes. These numbers do not depend on the accelerator, nor
+on --size and --to, which are here because BENCH= is for bench.inflate, too.
 """
 
 import contextlib
-import json
 
-from harness.common import BUILD
-from harness.vm import GIB, MIB, Guest
+from bench import report
+from bench.inflate import booted, options, whole
+from harness.common import say
+from harness.vm import MIB, PAGE
 
-DISK = ['-blockdev', 'null-co,node-name=disk,size=4294967296,read-zeroes=on',
-        '-device', 'virtio-blk-pci,drive=disk']
+KEYS = ('pages', 'bytes', 'records', 'messages')
 
 
-@contextlib.contextmanager
 def idle(_guest):
-    """Nothing but the boot."""
-    yield
+    """Do nothing."""
+    return contextlib.nullcontext()
 
 
 def fragmented(guest):
-    """Free memory in pieces of 192 KiB."""
-    return guest.background('fragment 1700 > /tmp/out', timeout=120,
-                            ready='grep -q fragmented /tmp/out')
+    """Leave free memory in pieces of 192 KiB."""
+    return guest.background(
+        f'exec fragment {guest.memory * 5 // 6 // MIB} > /tmp/fragment',
+        ready='grep -q fragmented /tmp/fragment')
 
 
 @contextlib.contextmanager
 def page_cache(guest):
-    """A disk has been read that is larger than memory."""
+    """Read a disk that is larger than memory."""
     # Its pages are dropped when nobody has it open.
-    guest.spawn('exec sleep 600 < /dev/vda')
-    guest.run('dd if=/dev/vda of=/dev/null bs=1M', timeout=120)
-    assert guest.meminfo()['Cached'] + guest.meminfo()['Buffers'] > GIB
+    holder = guest.spawn('exec sleep 86400 < /dev/vda')
+    guest.run('dd if=/dev/vda of=/dev/null bs=1M')
+    assert guest.meminfo()['Cached'] + guest.meminfo()['Buffers'] > guest.memory // 2
     yield
+    holder.signal(15)
+    holder.wait(check=False)
 
 
-def measure(state):
-    """What one inflate by 1 GiB puts on the queue."""
-    with Guest(memory=2 * GIB, page_bitmap=True, args=DISK,
-               name=f'density-{state.__name__}') as guest:
-        guest.load_balloon()
-        with state(guest):
-            guest.balloon_to(GIB)
-            counters = guest.counters()
-    return {key: counters[f'inflate-{key}']
-            for key in ('pages', 'bytes', 'records', 'messages')} | {
-                'discards': counters['discards']}
+def one_inflate(guest):
+    """Return what one inflate by half puts on the queue."""
+    before = guest.counters()
+    guest.balloon_to(guest.memory // 2)
+    after = guest.counters()
+    found = {key: after[f'inflate-{key}'] - before[f'inflate-{key}'] for key in KEYS}
+    return {'bytes/page': found['bytes'] / found['pages'],
+            'records': found['records'], 'messages': found['messages'],
+            'discards': after['discards'] - before['discards']}
 
 
-def main():
-    """Measure, print, keep as JSON."""
-    result = {}
-    print(f"{'guest':<12} {'bytes/page':>10} {'records':>9} {'messages':>9} "
-          f"{'discards':>9}")
+def measure(args):
+    """Return all numbers, as they go into the JSON file."""
+    data = {'header': report.environment() | {'gib': args.touched}, 'states': {}}
+    size = whole(args.touched)
+    disk = ['-blockdev', f'null-co,node-name=disk,size={2 * size},read-zeroes=on',
+            '-device', 'virtio-blk-pci,drive=disk']
     for state in (idle, fragmented, page_cache):
-        name = state.__name__.replace('_', ' ')
-        row = result[name] = measure(state)
-        print(f"{name:<12} {row['bytes'] / row['pages']:>10.5f} "
-              f"{row['records']:>9} {row['messages']:>9} "
-              f"{row['discards']:>9}", flush=True)
-    (BUILD / 'bench-density.json').write_text(json.dumps(result, indent=2))
-    print(f"legacy       {4:>10.5f} {GIB // 4096:>9} {GIB // MIB:>9} "
-          f"{GIB // 4096:>9}")
+        runs = []
+        with booted(f'density {state.__name__}', size, page_bitmap=True,
+                    args=disk) as guest:
+            for _ in range(args.rounds):
+                with state(guest):
+                    runs.append(one_inflate(guest))
+                guest.balloon_to(size)
+        data['states'][state.__name__.replace('_', ' ')] = {
+            key: [run[key] for run in runs] for key in runs[0]}
+    return data
+
+
+def rows(data):
+    """Return the table's lines, as lists of cells."""
+    columns = ('bytes/page', 'records', 'messages', 'discards')
+    yield ['guest', 'n', *columns]
+    for state, found in data['states'].items():
+        yield [state, report.count_rounds(found),
+               *(report.cell(found[key], digits=5 * (key == 'bytes/page'))
+                 for key in columns)]
+    pages = whole(data['header']['gib']) // 2 // PAGE
+    yield ['legacy, computed', '-', '4', f'{pages:,}', f'{pages // 256:,}', f'{pages:,}']
+
+
+def show(data):
+    """Print header and table."""
+    gib = data['header']['gib']
+    say(f'\nGuests of {gib:g} GiB give {gib / 2:g} GiB each')
+    say(report.describe_host(data['header']))
+    say('median (minimum to maximum) of n rounds\n')
+    report.table(list(rows(data)))
 
 
 if __name__ == '__main__':
-    main()
+    report.run(__doc__, 'density', 3, options, measure, show)

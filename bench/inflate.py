@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Inflate and deflate: the stock pair, ours without and with PAGE_BITMAP.
 
-Three guests, one at a time awake, take turns in one run: a round inflates each
-of them from --size to --to and deflates it back, with the guest's memory
-untouched. Three more, of --touched GiB and inflated by the same share, do so
-after a program in them has filled their memory and ended: smaller, because
-under TCG filling takes longer than all the rest. What is timed lies between the
-QMP command and QEMU's "actual" reaching the target.
+Three guests, one at a time awake, take turns: a round inflates each of them from
+--size to --to and deflates it back, with the guest's memory untouched. Three
+more, of --touched GiB and inflated by the same share, do so after a program in them
+has filled their memory and ended: smaller, because under TCG filling takes longer than
+all the rest. Guest kernels have their defaults; the same is measured once more with
+init_on_alloc=0, that is without zeroing what is allocated.
+
+What is timed lies between the QMP command and QEMU's "actual" reaching the
+target. Beside it stands the host's memory: by how much QEMU's resident memory exceeds,
+at its peak, what it was before inflating; and by how much it is less afterwards.
 
 Kicks and discards are counted in rounds of their own, not timed, with QEMU's
 trace events (virtio_queue_notify, ram_block_discard_range), for all three alike.
-Bytes on the queue come from our QEMU's counters; stock driver and device
-exchange four bytes per page.
+Bytes on the queue come from our QEMU's counters; stock's are computed: driver and
+device exchange four bytes per page.
 """
 
 import contextlib
 import re
+from collections import defaultdict
+from pathlib import Path
 from statistics import median
 
 from bench import report
-from harness.common import say
+from harness.common import Failure, say
 from harness.vm import GIB, MIB, PAGE, Guest
 
 TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
@@ -30,95 +36,138 @@ PAIRS = {
     'ours, bit on': {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True},
 }
 WAYS = ('inflate', 'deflate')
+# Options of the guest kernels with which all is measured.
+ZEROING = ('', 'init_on_alloc=0')
 
 
 def options(parser):
-    """What the command line has besides size and rounds."""
-    parser.add_argument('--to', type=float, default=1, metavar='GIB',
+    """Add the sizes to the command line."""
+    gib = report.positive(float)
+    parser.add_argument('--size', type=gib, default=8, metavar='GIB',
+                        help='memory of the guests (8)')
+    parser.add_argument('--to', type=gib, default=1, metavar='GIB',
                         help='what inflating leaves them (1)')
-    parser.add_argument('--touched', type=float, default=2, metavar='GIB',
-                        help='memory of the guests that fill it first (2)')
-
-
-def boot(name, size, **made):
-    """A guest with its balloon driver loaded, at rest."""
-    label = name.replace(' ', '-').replace(',', '')
-    # The other CPU of a small host is left to QEMU's main thread.
-    guest = Guest(memory=size, name=f'bench-{label}', smp=1, **made)
-    guest.launch()
-    guest.load_balloon()
-    return guest
-
-
-def one_round(guest, small, between=None):
-    """Seconds to inflate and to deflate; between() is called between the two."""
-    # Four times what stock takes here, on top of what any guest may take.
-    limit = 120 + 4 * (guest.memory - small) // GIB
-    seconds = {'inflate': guest.balloon_to(small, limit)}
-    if between:
-        between()
-    return seconds | {'deflate': guest.balloon_to(guest.memory, limit)}
-
-
-def fill(guest):
-    """Let a program write to nearly all of the guest's free memory."""
-    free = guest.meminfo()['MemAvailable']
-    guest.run(f'memfill {(free - guest.memory // 32) // MIB}', timeout=120)
+    parser.add_argument('--touched', type=gib, default=2, metavar='GIB',
+                        help='memory of the guests in which a program fills it (2)')
 
 
 def whole(gib):
-    """So many GiB in bytes, in whole MiB."""
+    """Return so many GiB in bytes, in whole MiB."""
     return int(gib * GIB) // MIB * MIB
 
 
 def shapes(args):
-    """{state: (bytes of memory, bytes left after inflating)}."""
+    """Return {state: (bytes of memory, bytes left after inflating)}."""
+    if args.to >= args.size:
+        raise Failure('--to must be below --size')
     return {'untouched': (whole(args.size), whole(args.to)),
             'touched': (whole(args.touched),
                         whole(args.touched * args.to / args.size))}
 
 
+def label(state, zeroing):
+    """Return the name of a state with an option of the kernel."""
+    return f'{state}, {zeroing}' if zeroing else state
+
+
+# -- Guests -----------------------------------------------------------------
+
 @contextlib.contextmanager
-def paused(pairs, size, prepare=None):
-    """{pair: guest}, prepared one after the other, and stopped."""
+def booted(name, size, **made):
+    """Yield a guest with its balloon driver loaded, at rest."""
+    # The other CPU of a small host is left to QEMU's main thread.
+    with Guest(memory=size, smp=1, name=f"bench-{re.sub('[^a-z]+', '-', name)}",
+               **made) as guest:
+        guest.load_balloon()
+        yield guest
+
+
+@contextlib.contextmanager
+def paused(pairs, size, prepare=None, **made):
+    """Yield {pair: guest}, prepared one after the other, and stopped."""
     with contextlib.ExitStack() as stack:
         guests = {}
-        for name, made in pairs.items():
-            guest = guests[name] = boot(name, size, **made)
-            stack.callback(guest.kill)
+        for name, halves in pairs.items():
+            guest = guests[name] = stack.enter_context(
+                booted(name, size, **halves, **made))
             if prepare:
                 prepare(guest)
             guest.pause()
         yield guests
-        for guest in guests.values():
-            guest.check()
 
 
 def in_turn(guests, rounds):
-    """Wake one guest after the other, so many times: (pair, guest)."""
-    for _ in range(rounds):
+    """Wake one guest after the other in each round: (counted, pair, guest).
+
+    A first round is not to be counted: what is done for the first time takes longer.
+    """
+    for number in range(rounds + 1):
         for name, guest in guests.items():
             guest.resume()
-            yield name, guest
+            yield number > 0, name, guest
             guest.pause()
 
 
-def timed(guests, small, rounds, before=None):
-    """{pair: {way: [seconds]}} of alternating rounds.
+def fill(guest):
+    """Let a program write to nearly all of the guest's free memory."""
+    free = guest.meminfo()['MemAvailable']
+    guest.run(f'memfill {(free - guest.memory // 32) // MIB}')
 
-    before: called with the guest before each of its rounds
+
+# -- Seconds and memory -----------------------------------------------------
+
+def resident(pid):
+    """Return (resident memory, its peak) of a process in bytes."""
+    text = Path(f'/proc/{pid}/status').read_text(encoding='utf-8')
+    return tuple(int(re.search(rf'^{key}:\s+(\d+)', text, re.M)[1]) * 1024
+                 for key in ('VmRSS', 'VmHWM'))
+
+
+def one_round(guest, small, between=None):
+    """Return what it takes to inflate and to deflate; between() is called between.
+
+    inflate, deflate  seconds
+    guest, host       CPU seconds of the guest's CPU and of QEMU's main thread for the
+                      inflate
+    peak, gained      bytes: see above
     """
-    times = {name: {way: [] for way in WAYS} for name in guests}
-    for name, guest in in_turn(guests, rounds):
+    def look():
+        return {'guest': guest.cpu_seconds(cpu), 'host': guest.cpu_seconds()}
+    cpu = guest.qmp('query-cpus-fast')[0]['thread-id']
+    # The peak is from here on.
+    Path(f'/proc/{guest.pid}/clear_refs').write_text('5', encoding='ascii')
+    start, before = resident(guest.pid)[0], look()
+    found = {'inflate': guest.balloon_to(small)}
+    found |= {key: value - before[key] for key, value in look().items()}
+    now, peak = resident(guest.pid)
+    found |= {'peak': peak - start, 'gained': start - now}
+    if between:
+        between()
+    return found | {'deflate': guest.balloon_to(guest.memory)}
+
+
+def timed(guests, small, rounds, before=None, after=None):
+    """Return {pair: {what one_round() measures: its values}} of alternating rounds.
+
+    before: called with the guest before each of its rounds; after: called with
+    whether the round is counted, the pair and the guest at its end
+    """
+    found = {name: defaultdict(list) for name in guests}
+    for counted, name, guest in in_turn(guests, rounds):
         if before:
             before(guest)
-        for way, seconds in one_round(guest, small).items():
-            times[name][way].append(seconds)
-    return times
+        for key, value in one_round(guest, small).items():
+            if counted:
+                found[name][key].append(value)
+        if after:
+            after(counted, name, guest)
+    return found
 
+
+# -- Counts -----------------------------------------------------------------
 
 def traced(log, offset):
-    """(kicks, discards) in a trace log from an offset on; and its new end.
+    """Return (kicks, discards) in a trace log from an offset on; and its new end.
 
     Other virtio devices are quiet meanwhile, so the queue that is kicked most
     is the balloon's.
@@ -134,89 +183,91 @@ def traced(log, offset):
     return max(devices.values(), default=0), discards, log.stat().st_size
 
 
-def count(name, size, small):
-    """{way: {kicks, bytes, discards} per GiB} of one round, not timed."""
-    guest = boot(name, size, trace=TRACE, **PAIRS[name])
-    counted = {}
-    try:
-        gib = (size - small) / GIB
-        end = guest.trace_log.stat().st_size
-        for way, target in (('inflate', small), ('deflate', size)):
-            before = guest.counters() if guest.shape.qemu == 'ours' else {}
-            guest.balloon_to(target)
-            kicks, discards, end = traced(guest.trace_log, end)
-            data = (size - small) // PAGE * 4
-            if before:
-                key = f'{way}-bytes'
-                data = guest.counters()[key] - before[key]
-            counted[way] = {'kicks': kicks / gib, 'bytes': data / gib,
-                            'discards': discards / gib}
-        guest.check()
-    finally:
-        guest.kill()
-        guest.trace_log.unlink(missing_ok=True)
-    return counted
+def one_count(guest, small):
+    """Return {(way, what): count per GiB} of one round."""
+    gib, found = (guest.memory - small) / GIB, {}
+    end = guest.trace_log.stat().st_size
+    for way, target in (('inflate', small), ('deflate', guest.memory)):
+        before = guest.counters() if guest.shape.qemu == 'ours' else {}
+        guest.balloon_to(target)
+        kicks, discards, end = traced(guest.trace_log, end)
+        data = guest.counters()[f'{way}-bytes'] - before[f'{way}-bytes'] \
+            if before else (guest.memory - small) // PAGE * 4
+        found |= {(way, 'kicks'): kicks / gib, (way, 'bytes'): data / gib,
+                  (way, 'discards'): discards / gib}
+    return found
 
+
+def count(size, small, rounds):
+    """Return {'WAY: WHAT': {pair: counts per GiB}}."""
+    found = defaultdict(lambda: defaultdict(list))
+    with paused(PAIRS, size, trace=TRACE) as guests:
+        for counted, name, guest in in_turn(guests, rounds):
+            for (way, what), value in one_count(guest, small).items():
+                if counted:
+                    found[f'{way}: {what}'][name].append(value)
+    for guest in guests.values():
+        guest.trace_log.unlink(missing_ok=True)
+    return found
+
+
+# -- The program ------------------------------------------------------------
 
 def measure(args):
-    """All numbers, as they go into the JSON file."""
-    seconds, sizes = {}, shapes(args)
-    for state, (size, small) in sizes.items():
-        say(f'measuring: {state}, {size / GIB:g} GiB, {args.rounds} rounds ...')
-        with paused(PAIRS, size) as guests:
-            seconds[state] = timed(guests, small, args.rounds,
-                                   fill if state == 'touched' else None)
+    """Return all numbers, as they go into the JSON file."""
+    sizes, states = shapes(args), {}
+    head = report.environment() | {
+        f'{key}_gib': getattr(args, key) for key in ('size', 'to', 'touched')}
+    for zeroing in ZEROING:
+        for state, (size, small) in sizes.items():
+            name = label(state, zeroing)
+            say(f'measuring: {name}, {size / GIB:g} GiB, {args.rounds} rounds ...')
+            with paused(PAIRS, size, append=zeroing) as guests:
+                states[name] = {'gib': (size - small) / GIB, 'pairs': timed(
+                    guests, small, args.rounds, fill if state == 'touched' else None)}
     say('counting kicks, bytes and discards ...')
-    counts = {name: count(name, *sizes['touched']) for name in PAIRS}
-    return {'header': header(args), 'seconds': seconds, 'per_gib': counts,
-            'gib_moved': {state: (size - small) / GIB
-                          for state, (size, small) in sizes.items()}}
-
-
-def header(args):
-    """What the numbers were measured on."""
-    return report.environment() | {
-        'size_gib': args.size, 'to_gib': args.to,
-        'touched_gib': args.touched, 'rounds': args.rounds}
-
-
-def number(value):
-    """A count per GiB."""
-    return f'{value:,.0f}' if value >= 10 else f'{value:.2g}'
+    return {'header': head, 'states': states,
+            'per_gib': count(*sizes['touched'], args.rounds)}
 
 
 def rows(data):
-    """The table's lines, as lists of cells."""
-    names = list(data['per_gib'])
-    yield ['', *names]
-    for state, pairs in data['seconds'].items():
-        gib = data['gib_moved'][state]
+    """Return the table's lines, as lists of cells."""
+    yield ['', 'n', *PAIRS]
+    for state, found in data['states'].items():
+        def columns(key, found=found):
+            return {name: values[key] for name, values in found['pairs'].items()}
         for way in WAYS:
-            stock = median(pairs[names[0]][way])
-            yield [f'{way}, {state}: s', *(report.cell(pairs[n][way], digits=3)
-                                          for n in names)]
-            yield ['GiB/s', *(f'{gib / median(pairs[n][way]):.2f}'
-                              for n in names)]
-            yield ['times faster than stock',
-                   *(f'{stock / median(pairs[n][way]):.2f}' for n in names)]
-    for way in WAYS:
-        for what in ('kicks', 'bytes', 'discards'):
-            yield [f'{way}: {what} per GiB',
-                   *(number(data['per_gib'][n][way][what]) for n in names)]
+            seconds = {name: median(values) for name, values in columns(way).items()}
+            yield report.row(f'{way}, {state}: s', columns(way), PAIRS, digits=3)
+            yield ['  GiB/s', '', *(f"{found['gib'] / value:.2f}"
+                                    for value in seconds.values())]
+            yield ['  times faster than stock', '', *(
+                f"{seconds['stock'] / value:.2f}" if name != 'stock' else '-'
+                for name, value in seconds.items())]
+        yield report.row('  host memory at its peak, MiB above its start',
+                         columns('peak'), PAIRS, 1 / MIB)
+        if state.startswith('touched'):
+            yield report.row(f"  the host gains, MiB of {found['gib'] * 1024:.0f}",
+                             columns('gained'), PAIRS, 1 / MIB)
+    for what, found in data['per_gib'].items():
+        values = [value for counts in found.values() for value in counts]
+        yield report.row(f'{what} per GiB', found, PAIRS,
+                         digits=0 if max(values) >= 10 else 1)
 
 
 def show(data):
     """Print header and table."""
     head = data['header']
     say(f"\nGuests of {head['size_gib']:g} GiB inflated to {head['to_gib']:g} "
-        f'GiB and deflated back, {report.under(head)}')
+        f'GiB and deflated back, {report.describe_accelerator(head)}')
     say(f"Touched: guests of {head['touched_gib']:g} GiB, inflated by the same "
         'share, after a program has filled their memory and ended')
-    say(report.where(head))
-    say(f"median (min-max) of {head['rounds']} alternating rounds; kicks, "
-        'bytes and discards counted in a round of their own\n')
+    say('Guest kernels with their defaults; init_on_alloc=0: they do not zero what '
+        'they allocate')
+    say(report.describe_host(head))
+    say(f"{report.explain_rounds('the guests')}\n")
     report.table(list(rows(data)))
 
 
 if __name__ == '__main__':
-    report.run(__doc__, 'bench-inflate.json', 5, options, measure, show)
+    report.run(__doc__, 'inflate', 3, options, measure, show)

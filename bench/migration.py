@@ -3,28 +3,30 @@
 
 Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime
 of 300 ms as limits. No help and FREE_PAGE_HINT are those of the unpatched pair.
-For each case a guest of each kind is booted and brought into its state once;
-then it migrates --rounds times: what has come to the destination is thrown
-away, and the source goes on where it was stopped. Before each migration the
-host's memory is compacted: whether a destination gets huge pages makes more of a
-difference than what is measured. Time, bytes and downtime are
-QEMU's (query-migrate). Skipped is what was not sent, neither as a page nor as a
-mark for a page of zeroes: the pages of the guest without those that were. A
+For each case a guest of each kind is booted and brought into its state once. Then they
+take turns: in each round each of them migrates once, what has come to the destination
+is thrown away, and the source waits, stopped, for its next turn. A first round is not
+counted. Before each migration the host's memory is compacted: whether a destination
+gets huge pages makes more of a difference than what is measured. Time, bytes and
+downtime are QEMU's (query-migrate). Skipped is what was not sent, neither as a page nor
+as a mark for a page of zeroes: the pages of the guest without those that were. A
 page that is sent twice hides one that is skipped.
 
 What the guest pays is measured in migrations of its own, in which a program
-takes and frees 64 MiB over and over (guest/stall.c): in the state of case 2,
-because there most memory is free. These guests do go on at the destination.
+takes and frees 64 MiB over and over (guest/stall.c): in the state "freed", because
+there most memory is free. These guests do go on at the destination.
+
+The host needs memory for about five guests at a time.
 """
 
 import contextlib
 import re
 import time
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
 from bench import report
-from bench.report import cell
 from harness.common import Failure, say
 from harness.disk import disk_image, disks
 from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest
@@ -34,11 +36,11 @@ HINT = {'qemu': 'stock', 'kernel': 'stock', 'free_page_hint': 'on',
         'iothread': 'hints', 'args': ['-object', 'iothread,id=hints']}
 OURS = {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True,
         'host_request': True}
-# The guests of a case, and what they are measured as: the last one twice.
+# How the guests of a case are made, each of which is in a state of its own.
 NONE_, HINT_, OURS_, RECLAIMED = ('no help', 'free page hint', 'ours',
                                   'ours, reclaimed')
-GUESTS = {NONE_: {'qemu': 'stock', 'kernel': 'stock'}, HINT_: HINT, OURS_: OURS}
-MODES = (NONE_, HINT_, OURS_, RECLAIMED)
+MODES = {NONE_: {'qemu': 'stock', 'kernel': 'stock'}, HINT_: HINT, OURS_: OURS,
+         RECLAIMED: OURS}
 
 
 # -- Cases ------------------------------------------------------------------
@@ -50,7 +52,7 @@ def idle(_guest):
 
 def freed(guest):
     """A program has written to 7/8 of memory, and ended."""
-    guest.run(f'memfill {guest.memory * 7 // 8 // MIB}', timeout=300)
+    guest.run(f'memfill {guest.memory * 7 // 8 // MIB}')
     return contextlib.nullcontext()
 
 
@@ -58,15 +60,14 @@ def fragmented(guest):
     """Filled with small pages; then three of every four 64 KiB were freed."""
     return guest.background(
         f'exec fragment {guest.memory * 7 // 8 // MIB} > /tmp/fragment',
-        ready='grep -q fragmented /tmp/fragment', timeout=400)
+        ready='grep -q fragmented /tmp/fragment')
 
 
 def page_cache(guest):
     """All files have been read that fill memory."""
     guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
               'mount -t ext4 -o ro /dev/vd$i /tmp/$i && '
-              'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done',
-              timeout=300)
+              'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done')
     cached = guest.meminfo()['Cached']
     assert cached > guest.memory * 3 // 4, f'{cached // MIB} MiB cached'
     return contextlib.nullcontext()
@@ -74,7 +75,7 @@ def page_cache(guest):
 
 def ballooned(guest):
     """The balloon holds three quarters of memory."""
-    guest.balloon_to(guest.memory // 4, timeout=300)
+    guest.balloon_to(guest.memory // 4)
     return contextlib.nullcontext()
 
 
@@ -85,20 +86,44 @@ def dirtying(guest):
         ready='grep -q filled /tmp/dirty')
 
 
-CASES = {1: idle, 2: freed, 3: fragmented, 4: page_cache, 5: ballooned,
-         6: dirtying}
+CASES = {'1': idle, '2': freed, '3': fragmented, '4': page_cache, '5': ballooned,
+         '6': dirtying}
 
 
-def boot(case, name, size):
-    """A guest with its balloon driver loaded."""
-    made = dict(GUESTS[name])
-    if CASES[case] is page_cache:
-        made['args'] = made.get('args', []) + disks(disk_image(size // 8))
-    label = re.sub(r'\W+', '-', name)
-    guest = Guest(memory=size, name=f'migration-{case}-{label}', **made)
-    guest.launch()
-    guest.load_balloon()
-    return guest
+def title(case):
+    """Return the number and the name of a case."""
+    return f"{case}. {CASES[case].__name__.replace('_', ' ')}"
+
+
+@contextlib.contextmanager
+def booted(case, size):
+    """Yield {mode: guest} in the state of a case, stopped.
+
+    Guests may be replaced by those that they have become.
+    """
+    guests = {}
+    with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as states:
+            # What reclaiming gives back, the others can have.
+            for mode in reversed(MODES):
+                made = dict(MODES[mode])
+                if CASES[case] is page_cache:
+                    made['args'] = made.get('args', []) + disks(disk_image(size // 8))
+                name = re.sub('[^a-z]+', '-', mode)
+                guest = guests[mode] = Guest(
+                    memory=size, name=f'migration-{case}-{name}', **made)
+                stack.callback(guest.kill)
+                guest.launch()
+                guest.load_balloon()
+                states.enter_context(CASES[case](guest))
+                if mode == RECLAIMED:
+                    guest.request('reclaim')
+                guest.pause()
+            yield guests
+            for guest in guests.values():
+                guest.resume()
+        for guest in guests.values():
+            guest.check()
 
 
 def result(guest, info):
@@ -120,40 +145,33 @@ def compact_host():
 
 
 def one_migration(guest):
-    """There, and back as if nothing had been."""
+    """Migrate a guest and throw away what has come; return what it took."""
     target = guest.twin()
     compact_host()
+    guest.resume()
     try:
         target.launch()
         guest.start_migration(target, downtime=DOWNTIME)
-        info = guest.end_migration(300)
+        info = guest.end_migration()
         if info['status'] != 'completed':
             raise Failure(f"{guest.name}: migration {info['status']}: "
                           f"{info.get('error-desc')}")
         target.event('RESUME')
         target.check()
-        measured = result(guest, info)
+        return result(guest, info)
     finally:
         target.kill()
-    guest.resume()
-    return measured
 
 
 def measure_case(case, size, rounds):
-    """{mode: [what one_migration() says]}."""
-    found = {}
-    for name in GUESTS:
-        guest = boot(case, name, size)
-        try:
-            with CASES[case](guest):
-                found[name] = [one_migration(guest) for _ in range(rounds)]
-                if name == OURS_:
-                    guest.request('reclaim')
-                    found[RECLAIMED] = [one_migration(guest)
-                                        for _ in range(rounds)]
-            guest.check()
-        finally:
-            guest.kill()
+    """Return {mode: [what one_migration() says]} of alternating rounds."""
+    found = {mode: [] for mode in MODES}
+    with booted(case, size) as guests:
+        for number in range(rounds + 1):
+            for mode in MODES:
+                run = one_migration(guests[mode])
+                if number:
+                    found[mode].append(run)
     return found
 
 
@@ -162,74 +180,60 @@ def numbers(text):
     return {key: int(value) for key, value in re.findall(r'(\w+)=(\d+)', text)}
 
 
-def one_paid(guest, reclaim):
-    """(guest at the destination, what stall says of a migration there)."""
+def one_paid(guest, target, reclaim):
+    """Return what stall says of a migration to a target."""
+    guest.resume()
     freed(guest)
     if reclaim:
         guest.request('reclaim')
     stall = guest.spawn('exec stall 64 > /tmp/stall')
     guest.wait_for(lambda: not stall.running or 'ready' in
                    guest.said('/tmp/stall'), 'stall is ready')
-    target = guest.twin()
-    try:
-        target.launch()
-        stall.signal(10)
-        guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'),
-                       'stall has begun')
-        guest.migrate(target, timeout=300, downtime=DOWNTIME)
-    except BaseException:
-        target.kill()
-        raise
+    target.launch()
+    stall.signal(10)
+    guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'stall has begun')
+    guest.migrate(target, downtime=DOWNTIME)
     stall.signal(15)
-    stall.wait(60)
-    return target, numbers(target.read('/tmp/stall'))
+    stall.wait()
+    target.check()
+    said = numbers(target.read('/tmp/stall'))
+    target.pause()
+    return said
 
 
-def paid(name, size, rounds):
-    """{mode: [what stall says]} of a guest that moves on and on."""
-    guest, found = boot(2, name, size), {}
-    try:
-        for mode in MODES if name == OURS_ else (name,):
-            if name == OURS_ and mode not in (OURS_, RECLAIMED):
-                continue
-            found[mode] = []
-            for _ in range(rounds):
-                old = guest
-                guest, said = one_paid(old, mode == RECLAIMED)
+def measure_paid(size, rounds):
+    """Return {mode: [what stall says]} of guests that move on and on, in turn."""
+    found = {mode: [] for mode in MODES}
+    with contextlib.ExitStack() as stack, booted('1', size) as guests:
+        for number in range(rounds + 1):
+            for mode in MODES:
+                old, target = guests[mode], guests[mode].twin()
+                stack.callback(target.kill)
+                said = one_paid(old, target, mode == RECLAIMED)
                 old.kill()
-                guest.check()
-                found[mode].append(said)
-    finally:
-        guest.kill()
+                guests[mode] = target
+                if number:
+                    found[mode].append(said)
     return found
 
 
 def measure(args):
-    """All numbers, as they go into the JSON file."""
+    """Return all numbers, as they go into the JSON file."""
     size, started = int(args.size * GIB) // (8 * MIB) * 8 * MIB, time.monotonic()
-    data = {'header': header(args), 'cases': {}, 'paid': {}}
+    data = {'header': report.environment() | {
+        'size_gib': args.size, 'bandwidth': BANDWIDTH, 'downtime_limit_ms': DOWNTIME},
+        'cases': {}, 'paid': {}}
     for case in args.cases:
-        say(f'case {case}: {CASES[case].__doc__} '
+        say(f'case {title(case)}: {CASES[case].__doc__} '
             f'({int(time.monotonic() - started)} s)')
-        found = data['cases'][case] = measure_case(case, size, args.rounds)
-        for mode, runs in found.items():
-            say(f"    {mode}: {cell([run['ms'] for run in runs])} ms, "
-                f"{cell([run['bytes'] for run in runs], 1e-6)} MB")
+        data['cases'][case] = measure_case(case, size, args.rounds)
     if not args.no_stall:
         say(f'what the guest pays ({int(time.monotonic() - started)} s)')
-        for name in GUESTS:
-            data['paid'] |= paid(name, size, args.rounds)
+        data['paid'] = measure_paid(size, args.rounds)
     data['header']['seconds'] = int(time.monotonic() - started)
     data['reached'] = [{'what': what, 'value': value, 'reached': good}
                        for what, value, good in gate(data)]
     return data
-
-
-def header(args):
-    """What the numbers were measured on."""
-    return report.environment() | {
-        'size_gib': args.size, 'rounds': args.rounds,
-        'bandwidth': BANDWIDTH, 'downtime_limit_ms': DOWNTIME}
 
 
 # -- What must be reached ---------------------------------------------------
@@ -240,11 +244,11 @@ def gate(data):
         return median(run[key] for run in data['cases'][case][mode])
 
     for key, least in (('bytes', 20), ('ms', 13)):
-        if 2 in data['cases']:
-            ratio = value(2, NONE_, key) / value(2, OURS_, key)
+        if '2' in data['cases']:
+            ratio = value('2', NONE_, key) / value('2', OURS_, key)
             yield (f'case 2: at least {least} times fewer {key} than no help',
                    f'{ratio:.1f}', ratio >= least)
-    for case, most in ((1, 1.05), (2, 1.05), (4, 1.05), (5, 1.05), (3, 0.4)):
+    for case, most in (*dict.fromkeys('1245', 1.05).items(), ('3', 0.4)):
         if case in data['cases']:
             ratio = value(case, OURS_, 'bytes') / value(case, HINT_, 'bytes')
             yield (f'case {case}: at most {most} of the bytes of {HINT_}',
@@ -269,27 +273,24 @@ def memory_taken(run):
 # -- Output -----------------------------------------------------------------
 
 def rows(data):
-    """The table's lines, as lists of cells."""
-    yield ['', *MODES]
-    for case, modes in data['cases'].items():
-        yield [f'{case}. {CASES[case].__name__}: ms',
-               *(cell([run['ms'] for run in modes[mode]]) for mode in MODES)]
-        for title, key, scale in (('MB sent', 'bytes', 1e-6),
-                                  ('downtime, ms', 'downtime', 1),
-                                  ('1000 pages skipped', 'skipped', 1e-3)):
-            yield [title, *(cell([run[key] for run in modes[mode]], scale)
-                            for mode in MODES)]
+    """Return the table's lines, as lists of cells."""
+    def line(what, runs, value, scale):
+        return report.row(what, {mode: list(map(value, runs[mode])) for mode in MODES},
+                          MODES, scale)
+    yield ['', 'n', *MODES]
+    for what, key, scale in (('MB sent', 'bytes', 1e-6), ('ms', 'ms', 1),
+                             ('downtime, ms', 'downtime', 1),
+                             ('1000 pages skipped', 'skipped', 1e-3)):
+        for case, runs in data['cases'].items():
+            yield line(f'{what}: {title(case)}', runs, itemgetter(key), scale)
     if not data['paid']:
         return
-    for title, key, scale in (('longest stall, ms', 'longest', 1e-3),
-                              ('all stalls, ms', 'total', 1e-3),
-                              ('least MemFree, MiB', 'free', 1 / 1024),
-                              ('least MemAvailable, MiB', 'available', 1 / 1024)):
-        yield [title, *(cell([run[key] for run in data['paid'][mode]], scale)
-                        for mode in MODES)]
-    yield ['memory taken, MiB',
-           *(cell(list(map(memory_taken, data['paid'][mode])), 1 / MIB)
-             for mode in MODES)]
+    for what, key, scale in (('longest stall of a migration, ms', 'longest', 1e-3),
+                             ('all its stalls, ms', 'total', 1e-3),
+                             ('least MemFree, MiB', 'free', 1 / 1024),
+                             ('least MemAvailable, MiB', 'available', 1 / 1024)):
+        yield line(what, data['paid'], itemgetter(key), scale)
+    yield line('memory taken, MiB', data['paid'], memory_taken, 1 / MIB)
 
 
 def show(data):
@@ -297,10 +298,12 @@ def show(data):
     head = data['header']
     say(f"\nGuests of {head['size_gib']:g} GiB migrated on one machine, limits "
         f"10 Gbit/s and {head['downtime_limit_ms']} ms of downtime, "
-        f'{report.under(head)}')
-    say(f"{report.where(head)}; it took {head['seconds']} s")
-    say(f"median (min-max) of {head['rounds']} rounds; {NONE_} and {HINT_}: the "
-        'unpatched pair\n')
+        f'{report.describe_accelerator(head)}')
+    for case in data['cases']:
+        say(f'{title(case)}: {CASES[case].__doc__}')
+    say(f"{report.describe_host(head)}; it took {head['seconds']} s")
+    say(f"{report.explain_rounds('the guests')}; {NONE_} and {HINT_}: the unpatched "
+        'pair\n')
     report.table(list(rows(data)))
     say('')
     for line in data['reached']:
@@ -309,13 +312,14 @@ def show(data):
 
 
 def options(parser):
-    """What the command line has besides size and rounds."""
-    parser.add_argument('--cases', default='123456',
-                        help='digits of the cases to measure (123456)',
-                        type=lambda text: [int(digit) for digit in text])
+    """Add size and cases to the command line."""
+    parser.add_argument('--size', type=report.positive(float), default=4, metavar='GIB',
+                        help='memory of the guests (4)')
+    parser.add_argument('--cases', type=report.some_of(CASES, ''), default=[*CASES],
+                        help=f'digits of the cases to measure ({"".join(CASES)})')
     parser.add_argument('--no-stall', action='store_true',
                         help='leave out what the guest pays')
 
 
 if __name__ == '__main__':
-    report.run(__doc__, 'bench-migration.json', 3, options, measure, show)
+    report.run(__doc__, 'migration', 3, options, measure, show)

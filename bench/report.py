@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks' output has in common: where they ran, a table, JSON."""
+"""What the benchmarks have in common: options, rounds, tables, results.
+
+A program writes build/results/NAME.json if it ran with its default options, and
+NAME-part.json if not: what bench.charts publishes is never a part.
+"""
 
 import argparse
 import datetime
@@ -7,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,16 +21,18 @@ from harness import tree
 from harness.common import BUILD, Failure, say
 from harness.vm import accelerator, qemu_version
 
+RESULTS = BUILD / 'results'
+
 
 def cpu_model():
-    """The host CPU's name."""
+    """Return the name of the host's CPU."""
     text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     match = re.search(r'^model name\s*:\s*(.*)$', text, re.M)
     return match[1] if match else platform.machine()
 
 
 def environment():
-    """What the numbers are measured on."""
+    """Return what the numbers are measured on."""
     versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
                 for queue in tree.QUEUES}
     return {'date': datetime.datetime.now(datetime.timezone.utc)
@@ -35,23 +42,54 @@ def environment():
             'qemu_ours': qemu_version('ours'), 'host': platform.release()}
 
 
-def under(head):
-    """The accelerator, with what follows from it."""
-    return {'tcg': 'under TCG (no KVM on this machine: compare columns, not '
-            'with hardware)', 'kvm': 'under KVM'}.get(head['accelerator'], '')
+def describe_accelerator(head):
+    """Return the accelerator in words, with what follows from it."""
+    return {'tcg': 'under TCG (no KVM: compare columns, not with hardware)',
+            'kvm': 'under KVM'}.get(head['accelerator'], '')
 
 
-def where(head):
-    """One line about date, versions and machine."""
+def describe_host(head):
+    """Return one line about date, versions and machine."""
     return (f"{head['date']}, {head['kernel']}, {head['qemu']}, "
             f"{head['machine']}, {head['cpus']} CPUs")
 
 
+# -- Tables -----------------------------------------------------------------
+
 def cell(values, scale=1.0, digits=0):
-    """Median and spread."""
-    return ' '.join((f'{median(values) * scale:,.{digits}f}',
-                     f'({min(values) * scale:,.{digits}f}-'
-                     f'{max(values) * scale:,.{digits}f})'))
+    """Return the median and the range of values; '-' if there is none.
+
+    Without a range if it does not show.
+    """
+    if not values:
+        return '-'
+    # Adding 0 makes 0 of -0.
+    middle, least, most = (f'{round(value * scale, digits) + 0:,.{digits}f}' for value
+                           in (median(values), min(values), max(values)))
+    return middle if least == most else f'{middle} ({least} to {most})'
+
+
+def count_rounds(columns):
+    """Return how many values a row has in each of its cells.
+
+    columns: {column: values}; a column without values does not count
+    """
+    counts = {name: len(values) for name, values in columns.items() if values}
+    if len(set(counts.values())) > 1:
+        return ', '.join(f'{name} {count}' for name, count in counts.items())
+    return str(max(counts.values(), default='-'))
+
+
+def row(what, columns, names, scale=1.0, digits=0):
+    """Return a line of a table: what, number of rounds, a cell for each name."""
+    return [what, count_rounds(columns),
+            *(cell(columns.get(name), scale, digits) for name in names)]
+
+
+def explain_rounds(who):
+    """Return the caption of a table whose lines row() makes."""
+    return (f'median (minimum to maximum) of n rounds; in each round {who} take turns; '
+            'a first round is not counted')
 
 
 def table(lines):
@@ -59,31 +97,97 @@ def table(lines):
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
         say('  '.join(text.ljust(width) if i == 0 else text.rjust(width)
-                      for i, (text, width) in enumerate(zip(line, widths))))
+                      for i, (text, width) in enumerate(zip(line, widths))).rstrip())
 
 
-def command_line(doc, result, rounds, options):
-    """The command line, after what BENCH= holds; options() adds a program's own."""
+# -- Options ----------------------------------------------------------------
+
+def positive(kind):
+    """Return a type for argparse: a number of that kind above zero."""
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float('inf'):
+            raise argparse.ArgumentTypeError(
+                f'"{text}" is no {"whole " * (kind is int)}number above 0')
+        return value
+    return parse
+
+
+def some_of(known, separator=','):
+    """Return a type for argparse: a list of known words."""
+    def parse(text):
+        words = text.split(separator) if separator else list(text)
+        if unknown := [word for word in words if word not in known]:
+            raise argparse.ArgumentTypeError(
+                f'there is no "{unknown[0]}", but {", ".join(known)}')
+        return words
+    return parse
+
+
+def parse_options(doc, rounds, options, words):
+    """Return the options, and those of them that are not as by default, as text.
+
+    options() adds those of a program to the ones that all have
+    """
     parser = argparse.ArgumentParser(description=doc.split('\n\n', maxsplit=1)[0])
-    parser.add_argument('--size', type=float, default=8, metavar='GIB',
-                        help='memory of the guests (8)')
-    parser.add_argument('--rounds', type=int, default=rounds,
-                        help=f'({rounds})')
-    parser.add_argument('--json', default=str(BUILD / result))
+    parser.add_argument('--rounds', type=positive(int), default=rounds,
+                        help=f'how often each thing is measured ({rounds})')
     options(parser)
-    return parser.parse_args(os.environ.get('BENCH', '').split() + sys.argv[1:])
+    args = parser.parse_args(words)
+    return args, [f'--{name.replace("_", "-")} {value}'
+                  for name, value in vars(args).items()
+                  if value != parser.get_default(name)]
 
 
-def run(doc, result, rounds, options, measure, show):
-    """Measure, print, write to build/RESULT or where the command line says."""
-    # A run that is terminated must not leave its guests behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def given_words():
+    """Return the words of BENCH= and of the command line."""
     try:
-        args = command_line(doc, result, rounds, options)
+        return shlex.split(os.environ.get('BENCH', '')) + sys.argv[1:]
+    except ValueError as error:
+        raise Failure(f'BENCH={os.environ["BENCH"]}: {error}') from None
+
+
+# -- Results ----------------------------------------------------------------
+
+def keep(name, data, changed):
+    """Write a result to build/results; say where, and whether it is complete."""
+    data['header']['changed'] = changed
+    path = RESULTS / f'{name}{"-part" if changed else ""}.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
+    what = f'not complete ({", ".join(changed)}): docs/charts stays as it is' \
+        if changed else 'complete: the next "make bench" publishes it in docs/charts'
+    say(f'\nin full: {path}; {what}')
+
+
+def why_not_published(new, old):
+    """Return why a result is not published in place of an old one, or ''.
+
+    Either is None if there is none.
+    """
+    if not new:
+        return 'not measured here'
+    if 'changed' not in new['header'] or new['header']['changed']:
+        return 'not complete'
+    if old and old['header']['date'] > new['header']['date']:
+        return f"older than what is published ({old['header']['date']})"
+    return ''
+
+
+def run(doc, name, rounds, options, measure, show):
+    """Measure, print, and keep the result."""
+    # A run that is ended must not leave its guests behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
+    try:
+        args, changed = parse_options(doc, rounds, options, given_words())
         data = measure(args)
         show(data)
-        path = Path(args.json)
-        path.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
-        say(f'\nin full: {path}')
+        keep(name, data, changed)
     except Failure as failure:
         sys.exit(f'error: {failure}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted')

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmarks print: rounds as they were, and only complete results published."""
+
+import json
+from statistics import median
+
+import pytest
+
+from bench import blocks, inflate, migration, native, report, targets
+from harness.common import Failure
+
+pytestmark = pytest.mark.check
+
+
+def test_cells():
+    """Check that a cell is a median with its range, and one value is without."""
+    assert report.cell([3, 1, 2]) == '2 (1 to 3)'
+    assert report.cell([0.0021, 0.0019], 1e3, 1) == '2.0 (1.9 to 2.1)'
+    assert report.cell([350.4], 1, 1) == '350.4'
+    assert report.cell([7, 7, 7]) == '7'
+    assert report.cell([-0.2, 0.1, -1]) == '0 (-1 to 0)'
+    assert report.cell([]) == report.cell(None) == '-'
+
+
+def test_rounds_are_counted():
+    """Check that a line says how many values it was made of."""
+    assert report.row('x', {'a': [1, 2, 3], 'b': [1, 2, 3]}, 'ab')[1] == '3'
+    assert report.row('x', {'a': [1], 'b': [1, 2, 3]}, 'ab')[1] == 'a 1, b 3'
+    assert report.row('x', {'b': [1, 2]}, 'ab') == ['x', '2', '-', '2 (1 to 2)']
+    assert report.count_rounds({}) == '-'
+    assert not any(char.isdigit() for char in report.explain_rounds('guests'))
+
+
+class Turns:
+    """A guest that notes when it is awake."""
+
+    def __init__(self, name, log):
+        self.name, self.log = name, log
+
+    def resume(self):
+        """Wake."""
+        self.log.append(f'+{self.name}')
+
+    def pause(self):
+        """Sleep."""
+        self.log.append(f'-{self.name}')
+
+
+def test_guests_alternate():
+    """Check that each round has a turn of each guest, and the first is not counted."""
+    log = []
+    guests = {name: Turns(name, log) for name in 'ab'}
+    turns = [(counted, name) for counted, name, _ in inflate.in_turn(guests, 2)]
+    assert turns == [(False, 'a'), (False, 'b'), *[(True, 'a'), (True, 'b')] * 2]
+    assert log == ['+a', '-a', '+b', '-b'] * 3
+
+
+def parse(module, words):
+    """Return the options of a program for so many words."""
+    return report.parse_options(module.__doc__, 3, module.options, words)
+
+
+@pytest.mark.parametrize('module, words', [
+    (inflate, '--size 2'), (inflate, '--rounds 1'), (migration, '--cases 12'),
+    (migration, '--no-stall'), (blocks, '--parts idle'), (blocks, '--sizes 1,2')])
+def test_what_makes_a_part(module, words):
+    """Check that a run is complete with default options only."""
+    assert parse(module, [])[1] == []
+    changed = parse(module, words.split())[1]
+    assert len(changed) == 1 and changed[0].startswith(words.split()[0])
+
+
+def test_defaults_may_be_given():
+    """Check that the default, in words, is the default."""
+    assert parse(blocks, ['--parts', ','.join(blocks.PARTS), '--size', '8'])[1] == []
+
+
+@pytest.mark.parametrize('module, words, message', [
+    (blocks, '--parts idel', 'there is no "idel", but native, idle'),
+    (migration, '--cases 19', 'there is no "9", but 1, 2'),
+    (inflate, '--rounds 0', '"0" is no whole number above 0'),
+    (inflate, '--rounds 1.5', '"1.5" is no whole number above 0'),
+    (inflate, '--size big', '"big" is no number above 0'),
+    (blocks, '--sizes 1,nan', '"nan" is no number above 0')])
+def test_bad_options(module, words, message, capsys):
+    """Check that what is wrong is said."""
+    with pytest.raises(SystemExit):
+        parse(module, words.split())
+    assert message in capsys.readouterr().err
+
+
+def test_bench_has_quotes(monkeypatch):
+    """Check that BENCH= is read as a shell reads it."""
+    monkeypatch.setattr('sys.argv', ['x', '--size', '2'])
+    monkeypatch.setenv('BENCH', "--parts 'idle,huge' --to \"1\"")
+    assert report.given_words() == ['--parts', 'idle,huge', '--to', '1', '--size', '2']
+    monkeypatch.setenv('BENCH', "--parts 'idle")
+    with pytest.raises(Failure, match='No closing quotation'):
+        report.given_words()
+
+
+def test_a_part_replaces_nothing(tmp_path, monkeypatch, capsys):
+    """Check that a part is kept beside a complete result."""
+    monkeypatch.setattr(report, 'RESULTS', tmp_path / 'results')
+    report.keep('blocks', {'header': {}, 'value': 1}, [])
+    assert 'publishes it' in capsys.readouterr().out
+    report.keep('blocks', {'header': {}, 'value': 2}, ['--size 1.0'])
+    assert 'not complete (--size 1.0)' in capsys.readouterr().out
+    values = {path.name: json.loads(path.read_text())['value']
+              for path in (tmp_path / 'results').iterdir()}
+    assert values == {'blocks.json': 1, 'blocks-part.json': 2}
+
+
+def test_what_is_published():
+    """Check that only complete and newer results are."""
+    def result(date, **more):
+        return {'header': {'date': f'2026-11-{date} 12:00 UTC', **more}}
+    whole = result(20, changed=[])
+    assert report.why_not_published(whole, None) == ''
+    assert report.why_not_published(whole, result(20)) == ''
+    assert report.why_not_published(None, whole) == 'not measured here'
+    assert report.why_not_published(result(20), None) == 'not complete'
+    assert report.why_not_published(result(20, changed=['--size 1']), None) == \
+        'not complete'
+    assert 'older than' in report.why_not_published(whole, result(21))
+
+
+def test_judge():
+    """Check both directions, and the edges."""
+    assert targets.judge(50, 50, 100, least=True) == ['>= 50', '>= 100', 'reached']
+    assert targets.judge(100, 50, 100, least=True)[2] == 'goal reached'
+    assert targets.judge(25, 50, 100, least=True)[2] == 'MISSED by 50%'
+    assert targets.judge(1.25, 1.25, 1.1)[2] == 'reached'
+    assert targets.judge(1.5, 1.25, 1.1)[2] == 'MISSED by 20%'
+
+
+KUNIT = '''
+page by page: 1000 pages, inflate 45.6 ns per page, deflate 40.2
+page by page: 1000 pages, inflate 43.6 ns per page, deflate 39.1
+order 0: 1000 pages, inflate 30.0 ns per page, deflate 29.6
+order 3: 1000 pages, inflate 4.7 ns per page, deflate 5.6
+order 9: 1000 pages, inflate 0.9 ns per page, deflate 1.9
+order 10: 1000 pages, inflate 1.5 ns per page, deflate 7.0
+runs of 8 pages, 16 apart: encode 6.0 ns per run, 2064 bytes
+262144 page frames: 23641 looked at, in 3 calls, 57088 ns
+3220 holds: at most 267 pages looked at, longest {longest} ns, best of ten 1280 ns
+a page out of 1024: 256 ns, 1024 blocks out: 7424 ns, in: 3328 ns
+'''
+
+
+def test_native_lines():
+    """Check that all passes count, and that a longest hold is the longest."""
+    runs = [native.parse(KUNIT.format(longest=longest)) for longest in (2304, 9000)]
+    lines = {line[0]: line[1:] for line in native.rows(runs, '')}
+    pages = lines['UML, inflate page by page: ns per page']
+    assert pages[:2] == ['4', f'{median([45.6, 43.6]):.1f} (43.6 to 45.6)']
+    hold = lines['UML, zone->lock: longest hold, ns']
+    assert hold[0] == '2' and hold[2].endswith(' to 9,000)')
+    assert all(len(line) == len(targets.HEADINGS) - 1 for line in lines.values())
+    with pytest.raises(Failure, match='do not print "zone lock"'):
+        native.parse(KUNIT.replace('holds', 'hold'))
