@@ -11,13 +11,13 @@ import shutil
 from statistics import median
 
 import matplotlib
-matplotlib.use('svg')
 from matplotlib import pyplot, ticker
 
 from bench import report
 from bench.migration import title as name_case
 from harness.common import ROOT, say
 
+matplotlib.use('svg')
 OUT = ROOT / 'docs' / 'charts'
 
 GREY = '#808890'
