@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests share: the way to the harness, and guests that end with them."""
+"""What the tests share: guests that end with them, order, failures shown at once."""
 
 import os
 import re
@@ -8,61 +8,114 @@ from pathlib import Path
 
 import pytest
 
-from harness import kunit
 from harness.vm import Guest
 
 pytest.register_assert_rewrite('tests.support')
 
 
-def pytest_collection_finish(session):
-    """Let KUnit's kernels be built while guests are tested."""
-    if any(item.fspath.basename == 'test_kunit.py' for item in session.items):
-        kunit.building()
+class FailuresAtOnce:
+    """Prints why a test failed when it fails.
+
+    A run that is terminated never gets to its summary.
+    """
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        """Print the end of a report."""
+        if report.failed:
+            self.terminal.write_line('\n' + '\n'.join(
+                report.longreprtext.splitlines()[-60:]))
+
+
+def pytest_configure(config):
+    """Print failures where there is a terminal: not in a worker of pytest-xdist."""
+    terminal = config.pluginmanager.get_plugin('terminalreporter')
+    if terminal:
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
+def pytest_collection_modifyitems(items):
+    """Let tests that take what the host has once run alone, and groups run first.
+
+    A group is run by one worker, one test after another: begun last, it would be
+    waited for.
+    """
+    for item in items:
+        if 'huge_pages' in item.fixturenames:
+            item.add_marker(pytest.mark.alone)
+    items.sort(key=lambda item: not item.get_closest_marker('xdist_group'))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """Let fixtures know how the test went; print at once why it failed.
-
-    A run that is terminated never gets to its summary.
-    """
+    """Let fixtures know how the test went."""
     outcome = yield
     report = outcome.get_result()
     setattr(item, f'report_{report.when}', report)
-    if report.failed:
-        terminal = item.config.pluginmanager.get_plugin('terminalreporter')
-        terminal.write_line('\n' + '\n'.join(
-            report.longreprtext.splitlines()[-60:]))
 
 
-@pytest.fixture
-def boot(request):
-    """A function that boots a guest: boot(memory=..., page_bitmap=True).
+class Guests:
+    """The guests of a test, whose logs are named for it."""
 
-    Takes what Guest takes; load=False leaves the balloon driver unloaded. When
-    the test has passed, the kernel log of every guest is checked; they end with
-    the test in any case.
-    """
-    guests = []
+    def __init__(self, name):
+        self.name = name
+        self.all = []
 
-    def start(load=True, **options):
-        name = re.sub(r'\W+', '-', request.node.name).strip('-')
-        guest = Guest(name=f'{name}-{len(guests)}', **options)
-        guests.append(guest)
+    def __call__(self, load=True, **options):
+        """Boot a guest: boot(memory=..., page_bitmap=True).
+
+        Takes what Guest takes; load=False leaves the balloon driver unloaded.
+        """
+        guest = Guest(name=f'{self.name}-{len(self.all)}', **options)
+        self.all.append(guest)
         guest.launch()
         if load:
             guest.load_balloon()
         return guest
 
-    yield start
+    def twin(self, guest, **changes):
+        """Launch what a guest can migrate to; takes what Guest.twin() takes."""
+        target = guest.twin(**changes)
+        self.all.append(target)
+        return target.launch()
+
+    def end(self, guest, check=True):
+        """End a guest before the test ends, and check its kernel log."""
+        try:
+            if check:
+                guest.check()
+        finally:
+            self.all.remove(guest)
+            guest.kill()
+
+    def check(self):
+        """Check the kernel logs of all guests that are left."""
+        for guest in self.all:
+            guest.check()
+
+    def kill(self):
+        """End all guests that are left."""
+        for guest in self.all:
+            guest.kill()
+
+
+@pytest.fixture
+def boot(request):
+    """A function that boots a guest; see Guests.
+
+    When the test has passed, the kernel log of every guest is checked; they end with
+    the test in any case.
+    """
+    guests = Guests(re.sub(r'\W+', '-', request.node.name).strip('-'))
+    yield guests
     try:
         report = getattr(request.node, 'report_call', None)
         if report and report.passed:
-            for guest in guests:
-                guest.check()
+            guests.check()
     finally:
-        for guest in guests:
-            guest.kill()
+        guests.kill()
 
 
 @pytest.fixture
@@ -78,6 +131,7 @@ def huge_pages():
     """768 huge pages of 2 MiB on the host, given back afterwards."""
     control = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
     assert control.exists(), 'the host has no huge pages of 2 MiB'
+    assert not os.geteuid(), 'only root can reserve huge pages of the host'
     before = control.read_text(encoding='ascii')
     try:
         # Page cache may be in the way, or move, at the first try.

@@ -8,11 +8,10 @@ blocks stay whole is true of the packed one only.
 import operator
 import random
 import re
-import statistics
 
 import pytest
 
-from harness.vm import GIB, MIB, PAGE, Guest
+from harness.vm import GIB, MIB, PAGE
 from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, fragmented,
                                    in_balloon, sizes)
 
@@ -28,53 +27,51 @@ def large_blocks(guest):
 def settle(guest, total):
     """Wait until compaction has put back what it took; return the size."""
     guest.wait_for(lambda: len(set(sizes(guest, total))) == 1,
-                   'accounts that agree', 20)
+                   'accounts that agree')
     return check_totals(guest, total)
 
 
-def test_blocks_come_back_whole():
+def test_blocks_come_back_whole(boot):
     """What was free in large blocks is so again, and is named in few words."""
-    with Guest(memory=2 * GIB, page_bitmap=True) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.run('echo 3 > /proc/sys/vm/drop_caches')
-        before, counters = large_blocks(guest), guest.counters()
-        for _ in range(5):
-            guest.balloon_to(512 * MIB)
-            assert check_totals(guest, total) == 2 * GIB - 512 * MIB
-            assert large_blocks(guest) < before - 300
-            guest.balloon_to(2 * GIB)
-            assert check_totals(guest, total) == 0
-        assert large_blocks(guest) >= before - 2
-        after = guest.counters()
-        for way in ('inflate', 'deflate'):
-            pages = after[f'{way}-pages'] - counters[f'{way}-pages']
-            sent = after[f'{way}-bytes'] - counters[f'{way}-bytes']
-            assert pages == 5 * 1536 * MIB // PAGE
-            assert sent < pages / 100
+    guest = boot(memory=2 * GIB, page_bitmap=True)
+    total = guest.meminfo()['MemTotal']
+    guest.run('echo 3 > /proc/sys/vm/drop_caches')
+    before, counters = large_blocks(guest), guest.counters()
+    for _ in range(5):
+        guest.balloon_to(512 * MIB)
+        assert check_totals(guest, total) == 2 * GIB - 512 * MIB
+        assert large_blocks(guest) < before - 300
+        guest.balloon_to(2 * GIB)
+        assert check_totals(guest, total) == 0
+    assert large_blocks(guest) >= before - 2
+    after = guest.counters()
+    for way in ('inflate', 'deflate'):
+        pages = after[f'{way}-pages'] - counters[f'{way}-pages']
+        sent = after[f'{way}-bytes'] - counters[f'{way}-bytes']
+        assert pages == 5 * 1536 * MIB // PAGE
+        assert sent < pages / 100
 
 
 @FORMATS
-def test_sizes_around_block_borders(page_bitmap):
+def test_sizes_around_block_borders(boot, page_bitmap):
     """Deflate and inflate by every size near that of a block: exact."""
-    with Guest(memory=512 * MIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        base = 300 * MIB
+    guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
+    total = guest.meminfo()['MemTotal']
+    base = 300 * MIB
+    guest.balloon_to(base)
+    steps = {*range(1, 10)} | {(1 << order) + more for order in range(4, 12)
+                               for more in (-1, 0, 1)}
+    for pages in sorted(steps):
+        guest.balloon_to(base + pages * PAGE)
+        assert check_totals(guest, total) == 212 * MIB - pages * PAGE
         guest.balloon_to(base)
-        steps = {*range(1, 10)} | {(1 << order) + more for order in range(4, 12)
-                                   for more in (-1, 0, 1)}
-        for pages in sorted(steps):
-            guest.balloon_to(base + pages * PAGE)
-            assert check_totals(guest, total) == 212 * MIB - pages * PAGE
-            guest.balloon_to(base)
-            assert check_totals(guest, total) == 212 * MIB
-        # Down in odd steps, so that what was broken up is broken up further.
-        for left in range(200 * 256, 0, -1777):
-            guest.balloon_to(512 * MIB - left * PAGE)
-            assert check_totals(guest, total) == left * PAGE
-        guest.balloon_to(512 * MIB)
-        assert check_totals(guest, total) == 0
+        assert check_totals(guest, total) == 212 * MIB
+    # Down in odd steps, so that what was broken up is broken up further.
+    for left in range(200 * 256, 0, -1777):
+        guest.balloon_to(512 * MIB - left * PAGE)
+        assert check_totals(guest, total) == left * PAGE
+    guest.balloon_to(512 * MIB)
+    assert check_totals(guest, total) == 0
 
 
 def random_targets(guest, count, seed):
@@ -96,48 +93,45 @@ def random_targets(guest, count, seed):
 
 
 @FORMATS
-def test_random_targets(page_bitmap, seed):
+def test_random_targets(boot, page_bitmap, seed):
     """Targets at random, with exact accounts after each."""
-    with Guest(memory=512 * MIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        random_targets(guest, 120 if page_bitmap else 30, seed)
-        guest.balloon_to(512 * MIB)
+    guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
+    random_targets(guest, 120 if page_bitmap else 30, seed)
+    guest.balloon_to(512 * MIB)
 
 
 @pytest.mark.long
-def test_random_targets_long(seed):
+def test_random_targets_long(boot, seed):
     """Ten thousand targets."""
-    with Guest(memory=512 * MIB, page_bitmap=True) as guest:
-        guest.load_balloon()
-        random_targets(guest, 10000, seed)
+    guest = boot(memory=512 * MIB, page_bitmap=True)
+    random_targets(guest, 10000, seed)
 
 
 @LEGACY_LATER
-def test_filled_compacted_emptied(page_bitmap):
+def test_filled_compacted_emptied(boot, page_bitmap):
     """Compaction takes blocks apart; what it leaves is given back all the same.
 
     Huge pages are asked for while the balloon holds most of memory: that they
     are got means that pages of the balloon have moved out of their way.
     """
-    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        for _ in range(2):
-            with fragmented(guest):
-                guest.balloon_to(560 * MIB)
-            before = guest.vmstat()
-            guest.run('echo 1 > /proc/sys/vm/compact_memory')
-            guest.run('echo 200 > /proc/sys/vm/nr_hugepages', timeout=120)
-            got = guest.meminfo()['HugePages_Total']
-            assert got > 100
-            moved = guest.vmstat()['balloon_migrate'] - before['balloon_migrate']
-            assert moved > 1000
-            guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
-            assert settle(guest, total) == GIB - 560 * MIB
-            guest.balloon_to(700 * MIB)
-            assert settle(guest, total) == GIB - 700 * MIB
-            guest.balloon_to(GIB)
-            assert settle(guest, total) == 0
+    guest = boot(memory=GIB, page_bitmap=page_bitmap)
+    total = guest.meminfo()['MemTotal']
+    for _ in range(2):
+        with fragmented(guest):
+            guest.balloon_to(560 * MIB)
+        before = guest.vmstat()
+        guest.run('echo 1 > /proc/sys/vm/compact_memory')
+        guest.run('echo 200 > /proc/sys/vm/nr_hugepages')
+        got = guest.meminfo()['HugePages_Total']
+        assert got > 100
+        moved = guest.vmstat()['balloon_migrate'] - before['balloon_migrate']
+        assert moved > 1000
+        guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
+        assert settle(guest, total) == GIB - 560 * MIB
+        guest.balloon_to(700 * MIB)
+        assert settle(guest, total) == GIB - 700 * MIB
+        guest.balloon_to(GIB)
+        assert settle(guest, total) == 0
 
 
 def boosts(guest):
@@ -148,169 +142,166 @@ def boosts(guest):
 
 @FORMATS
 @pytest.mark.parametrize('how,target', [('-l 640', 400), ('-l -k 4 -f 60 500', 300)])
-def test_no_watermark_boosted(how, target, page_bitmap):
+def test_no_watermark_boosted(boot, how, target, page_bitmap):
     """No pageblock is claimed from others: less memory would be left for them.
 
     Where nothing can be reclaimed that means an OOM while there is enough.
     """
-    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        # The pieces stay where they are.
-        guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
-        with fragmented(guest, how):
-            before = boosts(guest)
-            assert len(before) >= 2
-            guest.balloon_to(target * MIB)
-            # What making the pieces has raised, kswapd may take back.
-            assert all(map(operator.le, boosts(guest), before))
-            assert guest.vmstat()['oom_kill'] == 0
+    guest = boot(memory=GIB, page_bitmap=page_bitmap)
+    # The pieces stay where they are.
+    guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
+    with fragmented(guest, how):
+        before = boosts(guest)
+        assert len(before) >= 2
+        guest.balloon_to(target * MIB)
+        # What making the pieces has raised, kswapd may take back.
+        assert all(map(operator.le, boosts(guest), before))
+        assert guest.vmstat()['oom_kill'] == 0
 
 
 @FORMATS
-def test_balloon_moves_under_compaction(page_bitmap):
+def test_balloon_moves_under_compaction(boot, page_bitmap):
     """Inflate and deflate while compaction never stops; nothing is lost."""
-    with Guest(memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        loop = ('while :; do echo 1 > /proc/sys/vm/compact_memory; '
-                'echo 60 > /proc/sys/vm/nr_hugepages; '
-                'echo 0 > /proc/sys/vm/nr_hugepages; done')
-        with guest.background('pattern 100 > /tmp/out', timeout=120,
-                              ready='grep -q filled /tmp/out'):
-            job = guest.spawn(f'trap "exit 0" TERM; {loop}')
-            for step in range(20 if page_bitmap else 6):
-                guest.balloon_to((300 + 7 * step % 50) * MIB)
-                guest.balloon_to((600 + 3 * step) * MIB + step * PAGE)
-            job.signal(15)
-            job.wait(60, check=False)
-            guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
-            settle(guest, total)
-        guest.balloon_to(GIB)
-        assert settle(guest, total) == 0
-        assert in_balloon(guest.counters()) == 0
+    guest = boot(memory=GIB, page_bitmap=page_bitmap)
+    total = guest.meminfo()['MemTotal']
+    loop = ('while :; do echo 1 > /proc/sys/vm/compact_memory; '
+            'echo 60 > /proc/sys/vm/nr_hugepages; '
+            'echo 0 > /proc/sys/vm/nr_hugepages; done')
+    with guest.background('pattern 100 > /tmp/out',
+                          ready='grep -q filled /tmp/out'):
+        job = guest.spawn(f'trap "exit 0" TERM; {loop}')
+        for step in range(20 if page_bitmap else 6):
+            guest.balloon_to((300 + 7 * step % 50) * MIB)
+            guest.balloon_to((600 + 3 * step) * MIB + step * PAGE)
+        job.signal(15)
+        job.wait(check=False)
+        guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
+        settle(guest, total)
+    guest.balloon_to(GIB)
+    assert settle(guest, total) == 0
+    assert in_balloon(guest.counters()) == 0
 
 
 @FORMATS
-def test_offline_ballooned_memory(page_bitmap):
+def test_offline_ballooned_memory(boot, page_bitmap):
     """Memory that is all balloon goes offline: its pages move elsewhere."""
-    with Guest(memory=2 * GIB, page_bitmap=page_bitmap,
-               append='movablecore=1G') as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.balloon_to(900 * MIB)
-        before = guest.vmstat()['balloon_migrate']
-        gone = guest.run(
-            'cd /sys/devices/system/memory; for block in memory*; do '
-            'grep -q Movable $block/valid_zones || continue; '
-            'echo offline > $block/state && echo $block; '
-            '[ $(grep -l offline memory*/state | wc -l) -ge 2 ] && break; '
-            'done', timeout=180, check=False).split()
-        assert gone
-        assert guest.vmstat()['balloon_migrate'] > before + 10000
-        assert guest.actual() == 900 * MIB
-        assert guest.vmstat()['nr_balloon_pages'] * PAGE == 1148 * MIB
-        for block in gone:
-            guest.run(f'echo online_movable > '
-                      f'/sys/devices/system/memory/{block}/state')
-        assert settle(guest, total) == 1148 * MIB
-        guest.balloon_to(2 * GIB)
-        assert settle(guest, total) == 0
+    guest = boot(memory=2 * GIB, page_bitmap=page_bitmap, append='movablecore=1G')
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(900 * MIB)
+    before = guest.vmstat()['balloon_migrate']
+    gone = guest.run(
+        'cd /sys/devices/system/memory; for block in memory*; do '
+        'grep -q Movable $block/valid_zones || continue; '
+        'echo offline > $block/state && echo $block; '
+        '[ $(grep -l offline memory*/state | wc -l) -ge 2 ] && break; '
+        'done', check=False).split()
+    assert gone
+    assert guest.vmstat()['balloon_migrate'] > before + 10000
+    assert guest.actual() == 900 * MIB
+    assert guest.vmstat()['nr_balloon_pages'] * PAGE == 1148 * MIB
+    for block in gone:
+        guest.run(f'echo online_movable > '
+                  f'/sys/devices/system/memory/{block}/state')
+    assert settle(guest, total) == 1148 * MIB
+    guest.balloon_to(2 * GIB)
+    assert settle(guest, total) == 0
 
 
-def huge_pages_got(kernel):
+def huge_pages_got(boot, kernel):
     """2 MiB pages that a fragmented guest gets with half of it in the balloon."""
-    with Guest(memory=GIB, kernel=kernel, page_bitmap=True) as guest:
-        guest.load_balloon()
-        with fragmented(guest):
-            guest.balloon_to(560 * MIB)
-        guest.run('echo 1 > /proc/sys/vm/compact_memory', timeout=120)
-        guest.run('echo 230 > /proc/sys/vm/nr_hugepages', timeout=120)
-        return guest.meminfo()['HugePages_Total']
+    guest = boot(memory=GIB, kernel=kernel, page_bitmap=True)
+    with fragmented(guest):
+        guest.balloon_to(560 * MIB)
+    guest.run('echo 1 > /proc/sys/vm/compact_memory')
+    guest.run('echo 230 > /proc/sys/vm/nr_hugepages')
+    got = guest.meminfo()['HugePages_Total']
+    boot.end(guest)
+    return got
 
 
-def blocks_offlined(kernel):
+def blocks_offlined(boot, kernel):
     """Memory blocks, all of them in the balloon, of which each is tried once."""
-    with Guest(memory=2 * GIB, kernel=kernel, page_bitmap=True,
-               append='movablecore=1G') as guest:
-        guest.load_balloon()
-        guest.balloon_to(1100 * MIB)
-        return guest.run(
-            'cd /sys/devices/system/memory; n=0; for block in memory*; do '
-            'grep -q Movable $block/valid_zones || continue; '
-            '[ $n = 6 ] && break; n=$((n+1)); '
-            'echo offline > $block/state && echo $block is gone; '
-            'done', timeout=180, check=False).count('is gone')
+    guest = boot(memory=2 * GIB, kernel=kernel, page_bitmap=True, append='movablecore=1G')
+    guest.balloon_to(1100 * MIB)
+    got = guest.run(
+        'cd /sys/devices/system/memory; n=0; for block in memory*; do '
+        'grep -q Movable $block/valid_zones || continue; '
+        '[ $n = 6 ] && break; n=$((n+1)); '
+        'echo offline > $block/state && echo $block is gone; '
+        'done', check=False).count('is gone')
+    boot.end(guest)
+    return got
 
 
-def cma_got(kernel):
+def cma_got(boot, kernel):
     """How many pages of 1 GiB are had of 1 GiB of CMA that is in the balloon.
 
     Another page in the way may make the first attempts fail.
     """
-    with Guest(memory=5 * GIB, kernel=kernel, page_bitmap=True,
-               args=['-cpu', 'max'], append='hugetlb_cma=1G') as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.balloon_to(1300 * MIB)
-        assert guest.meminfo()['CmaTotal'] == GIB
-        assert guest.meminfo()['CmaFree'] < 100 * MIB
-        control = '/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages'
-        got = 0
-        for _ in range(3):
-            guest.run(f'echo 1 > {control}', timeout=180)
-            got = got or int(guest.read(control))
-        assert guest.vmstat()['balloon_migrate'] * PAGE > 900 * MIB
-        guest.run(f'echo 0 > {control}')
-        if kernel == 'ours':
-            assert settle(guest, total) == 5 * GIB - 1300 * MIB
-            guest.balloon_to(5 * GIB)
-            assert settle(guest, total) == 0
-        return got
+    guest = boot(memory=5 * GIB, kernel=kernel, page_bitmap=True, args=['-cpu', 'max'],
+                 append='hugetlb_cma=1G')
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(1300 * MIB)
+    assert guest.meminfo()['CmaTotal'] == GIB
+    assert guest.meminfo()['CmaFree'] < 100 * MIB
+    control = '/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages'
+    got = 0
+    for _ in range(3):
+        guest.run(f'echo 1 > {control}')
+        got = got or int(guest.read(control))
+    assert guest.vmstat()['balloon_migrate'] * PAGE > 900 * MIB
+    guest.run(f'echo 0 > {control}')
+    if kernel == 'ours':
+        assert settle(guest, total) == 5 * GIB - 1300 * MIB
+        guest.balloon_to(5 * GIB)
+        assert settle(guest, total) == 0
+    boot.end(guest)
+    return got
 
 
 @pytest.mark.parametrize('count', [
     huge_pages_got, pytest.param(blocks_offlined, marks=pytest.mark.long),
     pytest.param(cma_got, marks=pytest.mark.long)],
     ids=lambda count: count.__name__)
-def test_no_worse_than_stock(count):
+def test_no_worse_than_stock(boot, count):
     """Who wants memory that the balloon has gets as much as with today's driver.
 
-    Chance plays a part in what compaction finds, hence medians of three.
+    Chance plays a part in what compaction finds, hence most of three rounds; the
+    third is only for two that disagree.
     """
-    got = [(count('stock'), count('ours')) for _ in range(3)]
-    print('(stock, ours):', *got)
-    stock, ours = map(statistics.median, zip(*got))
-    assert ours > 0
-    assert ours >= stock * 0.95
+    rounds = []
+    while len(rounds) < 2 or len(rounds) < 3 and rounds[0] != rounds[1]:
+        stock, ours = count(boot, 'stock'), count(boot, 'ours')
+        print(f'stock {stock}, ours {ours}')
+        rounds.append(ours > 0 and ours >= stock * 0.95)
+    assert sum(rounds) >= 2
 
 
-def test_oom_takes_parts_of_blocks():
+def test_oom_takes_parts_of_blocks(boot):
     """On OOM the balloon gives 1 MiB at a time, from blocks of 4 MiB."""
-    with Guest(memory=GIB, page_bitmap=True, deflate_on_oom=True) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.balloon_to(200 * MIB)
-        with guest.background('memfill -k 400 > /tmp/out', timeout=120,
-                              ready='grep -q filled /tmp/out'):
-            assert guest.vmstat()['oom_kill'] == 0
-            # A command may be what needs the next MiB.
-            left = check_totals(guest, total)
-            assert 0 < left < 700 * MIB
-            assert left % MIB == 0
+    guest = boot(memory=GIB, page_bitmap=True, deflate_on_oom=True)
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(200 * MIB)
+    with guest.background('memfill -k 400 > /tmp/out',
+                          ready='grep -q filled /tmp/out'):
+        assert guest.vmstat()['oom_kill'] == 0
+        # A command may be what needs the next MiB.
+        left = check_totals(guest, total)
+        assert 0 < left < 700 * MIB
+        assert left % MIB == 0
 
 
-def test_unload_with_blocks_in_parts():
+def test_unload_with_blocks_in_parts(boot):
     """Unloading gives everything back, whole blocks and pages that moved."""
-    with Guest(memory=GIB, page_bitmap=True) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        with fragmented(guest):
-            guest.balloon_to(500 * MIB)
-        guest.balloon_to(300 * MIB)
-        guest.run('echo 1 > /proc/sys/vm/compact_memory')
-        guest.unload_balloon()
-        assert guest.meminfo()['MemTotal'] == total
-        assert guest.vmstat()['nr_balloon_pages'] == 0
-        # All of it can be used: huge pages for most of memory.
-        guest.run('echo 380 > /proc/sys/vm/nr_hugepages', timeout=120)
-        assert guest.meminfo()['HugePages_Total'] > 300
+    guest = boot(memory=GIB, page_bitmap=True)
+    total = guest.meminfo()['MemTotal']
+    with fragmented(guest):
+        guest.balloon_to(500 * MIB)
+    guest.balloon_to(300 * MIB)
+    guest.run('echo 1 > /proc/sys/vm/compact_memory')
+    guest.unload_balloon()
+    assert guest.meminfo()['MemTotal'] == total
+    assert guest.vmstat()['nr_balloon_pages'] == 0
+    # All of it can be used: huge pages for most of memory.
+    guest.run('echo 380 > /proc/sys/vm/nr_hugepages')
+    assert guest.meminfo()['HugePages_Total'] > 300

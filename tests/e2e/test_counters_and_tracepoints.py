@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.vm import GIB, MIB, PAGE, Guest
+from harness.vm import GIB, MIB, PAGE
 
 TRACING = '/sys/kernel/tracing'
 EVENT = re.compile(r'virtio_balloon_(\w+): (dev=.*)')
@@ -26,12 +26,11 @@ def total(events, name, field, **match):
 
 
 @pytest.fixture(name='guest')
-def fixture_guest():
+def fixture_guest(boot):
     """A guest that writes down all events of the balloon."""
-    with Guest(memory=GIB, page_bitmap=True, host_request=True) as guest:
-        guest.load_balloon()
-        guest.run(f'echo 1 > {TRACING}/events/virtio_balloon/enable')
-        yield guest
+    guest = boot(memory=GIB, page_bitmap=True, host_request=True)
+    guest.run(f'echo 1 > {TRACING}/events/virtio_balloon/enable')
+    return guest
 
 
 def test_messages_and_blocks(guest):

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from harness.vm import MIB, Guest
+from harness.vm import MIB
 from tests.support.accounts import check_totals
 from tests.support.protocol import BITS, STATS
 
@@ -94,7 +94,7 @@ def check_migration(guest, skipped):
     assert (pages * 4096 < guest.memory / 2) == skipped
 
 
-def check(values):
+def check(boot, values):
     """What both sides have is negotiated, and works."""
     qemu, kernel, machine, poisoned, offered = values
     taken = expected(values)
@@ -104,43 +104,41 @@ def check(values):
     if properties['free_page_hint']:
         properties['iothread'] = 'hints'
         args = ['-object', 'iothread,id=hints']
-    with Guest(qemu=qemu, kernel=kernel, machine=machine, memory=512 * MIB,
-               args=args, append='page_poison=1' if poisoned else '',
-               **properties) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        assert {name for name, bit in BITS.items()
-                if guest.negotiated(bit)} == taken
-        assert guest.negotiated(STATS)
-        for target in (256, 400, 200, 512):
-            guest.balloon_to(target * MIB)
-            check_totals(guest, total)
-            if 'host_request' in taken:
-                assert guest.request('unused-pages')['status'] \
-                    == ('unsupported' if poisoned else 'done')
-        if qemu == 'ours':
-            # 256 frame numbers to a message, or hundreds of MiB.
-            counters = guest.counters()
-            mib = counters['inflate-pages'] // 256
-            assert (counters['inflate-messages'] < mib / 8) \
-                == ('page_bitmap' in taken)
-        check_statistics(guest, total)
-        # QEMU does not discard what must not come back as zeroes.
-        if 'free_page_reporting' in taken and 'page_poison' not in taken:
-            check_reporting(guest)
-        # Asked, hints are not used; and nothing is unused where poison counts.
-        check_migration(guest, not poisoned if 'host_request' in taken
-                        else 'free_page_hint' in taken)
+    guest = boot(qemu=qemu, kernel=kernel, machine=machine, memory=512 * MIB, args=args,
+                 append='page_poison=1' if poisoned else '', **properties)
+    total = guest.meminfo()['MemTotal']
+    assert {name for name, bit in BITS.items()
+            if guest.negotiated(bit)} == taken
+    assert guest.negotiated(STATS)
+    for target in (256, 400, 200, 512):
+        guest.balloon_to(target * MIB)
+        check_totals(guest, total)
+        if 'host_request' in taken:
+            assert guest.request('unused-pages')['status'] \
+                == ('unsupported' if poisoned else 'done')
+    if qemu == 'ours':
+        # 256 frame numbers to a message, or hundreds of MiB.
+        counters = guest.counters()
+        mib = counters['inflate-pages'] // 256
+        assert (counters['inflate-messages'] < mib / 8) \
+            == ('page_bitmap' in taken)
+    check_statistics(guest, total)
+    # QEMU does not discard what must not come back as zeroes.
+    if 'free_page_reporting' in taken and 'page_poison' not in taken:
+        check_reporting(guest)
+    # Asked, hints are not used; and nothing is unused where poison counts.
+    check_migration(guest, not poisoned if 'host_request' in taken
+                    else 'free_page_hint' in taken)
 
 
 @pytest.mark.parametrize('values', PAIRWISE, ids=label)
-def test_pairwise(values):
+def test_pairwise(boot, values):
     """Each two settings, together."""
-    check(values)
+    check(boot, values)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize('values', ALL, ids=label)
-def test_all(values):
+def test_all(boot, values):
     """All that QEMU can offer."""
-    check(values)
+    check(boot, values)

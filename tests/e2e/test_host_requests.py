@@ -7,26 +7,24 @@ from contextlib import suppress
 import pytest
 
 from harness.disk import disk_image, disks, writable_disk
-from harness.vm import GIB, MIB, Guest, Refused
+from harness.vm import GIB, MIB, Refused
 from tests.support.protocol import BITS, OVERSHOOT
 from tests.support.accounts import check_totals, fragmented
 
 
 @pytest.fixture
-def cached():
+def cached(boot):
     """A guest with 896 MiB of files in its page cache."""
-    with Guest(memory=1280 * MIB, host_request=True,
-               args=disks(disk_image(128 * MIB))) as guest:
-        guest.load_balloon()
-        guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
-                  'mount -t ext4 -o ro /dev/vd$i /tmp/$i; done')
-        read_files(guest)
-        yield guest
+    guest = boot(memory=1280 * MIB, host_request=True, args=disks(disk_image(128 * MIB)))
+    guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
+              'mount -t ext4 -o ro /dev/vd$i /tmp/$i; done')
+    read_files(guest)
+    return guest
 
 
 def read_files(guest):
     """Fill the page cache."""
-    guest.run('cat /tmp/?/file > /dev/null', timeout=120)
+    guest.run('cat /tmp/?/file > /dev/null')
     assert guest.meminfo()['Cached'] > 850 * MIB
 
 
@@ -50,8 +48,7 @@ def write_file(guest, mib):
     guest.run('cd /proc/sys/vm && echo 90 > dirty_ratio && '
               'echo 90 > dirty_background_ratio && '
               'echo 0 > dirty_writeback_centisecs')
-    guest.run(f'dd if=/dev/urandom of=/tmp/disk/new bs=1M count={mib}',
-              timeout=120)
+    guest.run(f'dd if=/dev/urandom of=/tmp/disk/new bs=1M count={mib}')
     assert guest.meminfo()['Dirty'] > mib * MIB * 0.9
 
 
@@ -60,8 +57,6 @@ def unharmed(guest):
     counted = guest.vmstat()
     assert counted['oom_kill'] == 0
     assert counted.get('pswpout', 0) == 0
-
-
 
 
 def test_reclaim_so_much(cached):
@@ -101,7 +96,7 @@ def test_reclaim_all(cached):
 
 def test_reclaim_from_busy_guest(cached):
     """Programs keep their memory while cache is taken away and read again."""
-    with cached.background('pattern 150 > /tmp/out', timeout=240,
+    with cached.background('pattern 150 > /tmp/out',
                            ready='grep -q filled /tmp/out'):
         reader = cached.spawn('for n in 1 2 3; do cat /tmp/?/file; done '
                               '> /dev/null')
@@ -134,38 +129,36 @@ def md5_after_crash(image, path):
         capture_output=True, text=True, check=True).stdout.split()[0]
 
 
-def test_sync(disk):
+def test_sync(boot, disk):
     """What was written is on the disk, and no longer dirty."""
     image, args = disk()
-    with Guest(memory=GIB, host_request=True, args=args) as guest:
-        guest.load_balloon()
-        mount(guest)
-        write_file(guest, 60)
-        data = guest.request('sync')
-        assert (data['status'], data['bytes']) == ('done', 0)
-        left = guest.meminfo()
-        assert left['Dirty'] + left['Writeback'] < MIB
-        summed = guest.run('md5sum < /tmp/disk/new').split()[0]
-        assert md5_after_crash(image, '/new') == summed
+    guest = boot(memory=GIB, host_request=True, args=args)
+    mount(guest)
+    write_file(guest, 60)
+    data = guest.request('sync')
+    assert (data['status'], data['bytes']) == ('done', 0)
+    left = guest.meminfo()
+    assert left['Dirty'] + left['Writeback'] < MIB
+    summed = guest.run('md5sum < /tmp/disk/new').split()[0]
+    assert md5_after_crash(image, '/new') == summed
 
 
-def test_unused_pages():
+def test_unused_pages(boot):
     """What the guest names is what it has free."""
-    with Guest(memory=GIB, host_request=True) as guest:
-        guest.load_balloon()
+    guest = boot(memory=GIB, host_request=True)
+    data = guest.request('unused-pages')
+    free = guest.meminfo()['MemFree']
+    assert data['status'] == 'done'
+    assert data['bytes'] == pytest.approx(free, rel=0.05)
+    assert data['largest'] >= 4 * MIB
+    assert 0 < data['ranges'] < 10000
+    with fragmented(guest):
         data = guest.request('unused-pages')
         free = guest.meminfo()['MemFree']
-        assert data['status'] == 'done'
         assert data['bytes'] == pytest.approx(free, rel=0.05)
-        assert data['largest'] >= 4 * MIB
-        assert 0 < data['ranges'] < 10000
-        with fragmented(guest):
-            data = guest.request('unused-pages')
-            free = guest.meminfo()['MemFree']
-            assert data['bytes'] == pytest.approx(free, rel=0.05)
-            assert data['ranges'] > 2000
-        # It all comes back, and the guest never missed it.
-        assert guest.request('unused-pages')['bytes'] > 0.9 * free
+        assert data['ranges'] > 2000
+    # It all comes back, and the guest never missed it.
+    assert guest.request('unused-pages')['bytes'] > 0.9 * free
 
 
 def test_cancel(cached):
@@ -178,7 +171,7 @@ def test_cancel(cached):
                 cached.qmp('balloon-cancel', id=number)
             except Refused as error:
                 assert 'run' in str(error)
-            seen.add(cached.request_ends(number, 10)['status'])
+            seen.add(cached.request_ends(number)['status'])
         assert cached.request('unused-pages')['status'] == 'done'
         if 'cancelled' in seen:
             break
@@ -187,54 +180,51 @@ def test_cancel(cached):
         cached.qmp('balloon-cancel', id=number)
 
 
-def test_busy_and_timeout(disk):
+def test_busy_and_timeout(boot, disk):
     """A slow sync: another request is refused; it can time out meanwhile."""
     _, args = disk(throttle=4 * MIB)
-    with Guest(memory=GIB, host_request=True, args=args) as guest:
-        guest.load_balloon()
-        mount(guest)
-        write_file(guest, 40)
-        number = guest.start_request('sync', timeout=2)
-        with pytest.raises(Refused, match=f'{number} is still running'):
-            guest.start_request('reclaim')
-        data = guest.request_ends(number, 30)
-        assert (data['id'], data['status']) == (number, 'timed-out')
-        # It cannot be interrupted: the guest is still at it.
-        with pytest.raises(Refused, match=f'{number} is still running'):
-            guest.start_request('reclaim')
+    guest = boot(memory=GIB, host_request=True, args=args)
+    mount(guest)
+    write_file(guest, 40)
+    number = guest.start_request('sync', timeout=2)
+    with pytest.raises(Refused, match=f'{number} is still running'):
+        guest.start_request('reclaim')
+    data = guest.request_ends(number)
+    assert (data['id'], data['status']) == (number, 'timed-out')
+    # It cannot be interrupted: the guest is still at it.
+    with pytest.raises(Refused, match=f'{number} is still running'):
+        guest.start_request('reclaim')
 
-        def accepted():
-            try:
-                return guest.start_request('unused-pages')
-            except Refused:
-                return None
-        later = guest.wait_for(accepted, 'the sync has ended', 60, 0.1)
-        assert guest.request_ends(later)['status'] == 'done'
-        # One event for each request.
-        assert not guest.events('BALLOON_REQUEST_COMPLETED')
-        left = guest.meminfo()
-        assert left['Dirty'] + left['Writeback'] < MIB
+    def accepted():
+        try:
+            return guest.start_request('unused-pages')
+        except Refused:
+            return None
+    later = guest.wait_for(accepted, 'the sync has ended', interval=0.1)
+    assert guest.request_ends(later)['status'] == 'done'
+    # One event for each request.
+    assert not guest.events('BALLOON_REQUEST_COMPLETED')
+    left = guest.meminfo()
+    assert left['Dirty'] + left['Writeback'] < MIB
 
 
 @pytest.mark.parametrize('page_bitmap', [True, False],
                          ids=['packed', 'legacy'])
-def test_while_balloon_moves(page_bitmap):
+def test_while_balloon_moves(boot, page_bitmap):
     """Requests and targets at the same time: both are done, exactly."""
-    with Guest(memory=2 * GIB, host_request=True,
-               page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        for _ in range(8):
-            for target, kind in ((300, 'unused-pages'), (1800, 'reclaim'),
-                                 (600, 'sync'), (1500, 'unused-pages')):
-                guest.set_target(target * MIB)
-                assert guest.request(kind)['status'] == 'done'
-        guest.balloon_to(700 * MIB)
-        check_totals(guest, total)
-        unused = guest.request('unused-pages')['bytes']
-        assert unused == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
-        guest.balloon_to(2 * GIB)
-        assert check_totals(guest, total) == 0
+    guest = boot(memory=2 * GIB, host_request=True, page_bitmap=page_bitmap)
+    total = guest.meminfo()['MemTotal']
+    for _ in range(8):
+        for target, kind in ((300, 'unused-pages'), (1800, 'reclaim'),
+                             (600, 'sync'), (1500, 'unused-pages')):
+            guest.set_target(target * MIB)
+            assert guest.request(kind)['status'] == 'done'
+    guest.balloon_to(700 * MIB)
+    check_totals(guest, total)
+    unused = guest.request('unused-pages')['bytes']
+    assert unused == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
+    guest.balloon_to(2 * GIB)
+    assert check_totals(guest, total) == 0
 
 
 def test_unload_during_request(cached):
@@ -255,67 +245,61 @@ def test_unload_during_request(cached):
     assert 'aborted' in seen and seen <= {'done', 'aborted'}
 
 
-def test_suspend_during_request():
+def test_suspend_during_request(boot):
     """S3 ends a request, or comes after it; waking up brings the queue back."""
-    with Guest(memory=GIB, host_request=True, page_bitmap=True,
-               serial=True) as guest:
-        guest.load_balloon()
-        accepted = 0
-        for kind in ('unused-pages', 'reclaim', 'sync'):
-            job = guest.spawn('echo mem > /sys/power/state')
-            number = None
-            # Refused where the host is so busy that the guest sleeps by now.
-            with suppress(Refused):
-                number = guest.start_request(kind)
-                accepted += 1
-            guest.event('SUSPEND')
-            guest.qmp('system_wakeup')
-            job.wait(60)
-            if number is not None:
-                assert guest.request_ends(number)['status'] in ('done', 'aborted')
-            assert guest.request('unused-pages')['status'] == 'done'
-        assert accepted
+    guest = boot(memory=GIB, host_request=True, page_bitmap=True, serial=True)
+    accepted = 0
+    for kind in ('unused-pages', 'reclaim', 'sync'):
+        job = guest.spawn('echo mem > /sys/power/state')
+        number = None
+        # Refused where the host is so busy that the guest sleeps by now.
+        with suppress(Refused):
+            number = guest.start_request(kind)
+            accepted += 1
+        guest.event('SUSPEND')
+        guest.qmp('system_wakeup')
+        job.wait()
+        if number is not None:
+            assert guest.request_ends(number)['status'] in ('done', 'aborted')
+        assert guest.request('unused-pages')['status'] == 'done'
+    assert accepted
 
 
-def test_reset_during_request(disk):
+def test_reset_during_request(boot, disk):
     """A guest that reboots ends a request without an answer."""
     _, args = disk(throttle=4 * MIB)
-    with Guest(memory=GIB, host_request=True,
-               args=['-action', 'reboot=reset', *args]) as guest:
-        guest.load_balloon()
-        mount(guest)
-        write_file(guest, 40)
-        number = guest.start_request('sync')
-        guest.qmp('system_reset')
-        assert guest.request_ends(number, 30)['status'] == 'aborted'
+    guest = boot(memory=GIB, host_request=True, args=['-action', 'reboot=reset', *args])
+    mount(guest)
+    write_file(guest, 40)
+    number = guest.start_request('sync')
+    guest.qmp('system_reset')
+    assert guest.request_ends(number)['status'] == 'aborted'
 
 
-def test_unplug_during_request():
+def test_unplug_during_request(boot):
     """The device goes with its request; a new one takes requests."""
-    with Guest(memory=GIB, host_request=True) as guest:
-        guest.load_balloon()
-        for _ in range(3):
-            number = guest.start_request('unused-pages')
-            guest.qmp('device_del', id='balloon0')
-            guest.event('DEVICE_DELETED', device='balloon0')
-            assert guest.request_ends(number)['status'] in ('done', 'aborted')
-            with pytest.raises(Refused):
-                guest.start_request('sync')
-            guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
-                      **{'host-request': True})
-            guest.wait_for(guest.driver_bound, 'driver bound to new device')
-            assert guest.request('unused-pages')['status'] == 'done'
+    guest = boot(memory=GIB, host_request=True)
+    for _ in range(3):
+        number = guest.start_request('unused-pages')
+        guest.qmp('device_del', id='balloon0')
+        guest.event('DEVICE_DELETED', device='balloon0')
+        assert guest.request_ends(number)['status'] in ('done', 'aborted')
+        with pytest.raises(Refused):
+            guest.start_request('sync')
+        guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
+                  **{'host-request': True})
+        guest.wait_for(guest.driver_bound, 'driver bound to new device')
+        assert guest.request('unused-pages')['status'] == 'done'
 
 
 @pytest.mark.parametrize('append', ['init_on_free=1', 'page_poison=1'])
-def test_content_of_free_pages_counts(append):
+def test_content_of_free_pages_counts(boot, append):
     """A guest that relies on what is in free pages does not name any."""
-    with Guest(memory=512 * MIB, host_request=True, append=append) as guest:
-        guest.load_balloon()
-        data = guest.request('unused-pages')
-        assert (data['status'], data['bytes']) == ('unsupported', 0)
-        assert guest.request('reclaim')['status'] == 'done'
-        assert guest.request('sync')['status'] == 'done'
+    guest = boot(memory=512 * MIB, host_request=True, append=append)
+    data = guest.request('unused-pages')
+    assert (data['status'], data['bytes']) == ('unsupported', 0)
+    assert guest.request('reclaim')['status'] == 'done'
+    assert guest.request('sync')['status'] == 'done'
 
 
 REFUSALS = {
@@ -327,30 +311,29 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize('why', REFUSALS)
-def test_refused(why):
+def test_refused(boot, why):
     """Errors say what is missing."""
     options, words = REFUSALS[why]
-    with Guest(memory=512 * MIB, **options) as guest:
-        guest.load_balloon()
-        for kind in ('reclaim', 'sync', 'unused-pages'):
-            with pytest.raises(Refused, match=words):
-                guest.start_request(kind)
-        with pytest.raises(Refused):
-            guest.qmp('balloon-cancel', id=1)
+    guest = boot(memory=512 * MIB, **options)
+    for kind in ('reclaim', 'sync', 'unused-pages'):
+        with pytest.raises(Refused, match=words):
+            guest.start_request(kind)
+    with pytest.raises(Refused):
+        guest.qmp('balloon-cancel', id=1)
 
 
-def test_refused_meanwhile():
+def test_refused_meanwhile(boot):
     """Not yet booted, or stopped, is told from not able to."""
-    with Guest(memory=512 * MIB, host_request=True) as guest:
-        with pytest.raises(Refused, match='no balloon driver'):
-            guest.start_request('sync')
-        guest.load_balloon()
-        guest.pause()
-        with pytest.raises(Refused, match='stopped'):
-            guest.start_request('sync')
-        guest.resume()
-        for arguments in ({'type': 'sync', 'size': MIB},
-                          {'type': 'reclaim', 'size': 0}):
-            with pytest.raises(Refused, match='size'):
-                guest.qmp('balloon-request', **arguments)
-        assert guest.request('sync')['status'] == 'done'
+    guest = boot(load=False, memory=512 * MIB, host_request=True)
+    with pytest.raises(Refused, match='no balloon driver'):
+        guest.start_request('sync')
+    guest.load_balloon()
+    guest.pause()
+    with pytest.raises(Refused, match='stopped'):
+        guest.start_request('sync')
+    guest.resume()
+    for arguments in ({'type': 'sync', 'size': MIB},
+                      {'type': 'reclaim', 'size': 0}):
+        with pytest.raises(Refused, match='size'):
+            guest.qmp('balloon-request', **arguments)
+    assert guest.request('sync')['status'] == 'done'

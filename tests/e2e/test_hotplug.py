@@ -1,66 +1,62 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory comes and goes while its pages are in the balloon."""
 
-from contextlib import contextmanager
-
-from harness.vm import GIB, MIB, Guest
+from harness.vm import GIB, MIB
 from tests.support.accounts import FORMATS, check_totals
 
 
-@contextmanager
-def dimm_guest(**properties):
-    """A guest with a slot for a DIMM that can go again, and a function to plug it."""
-    with Guest(memory=GIB, args=['-m', 'slots=1,maxmem=4G'],
-               append='memhp_default_state=online_movable', **properties) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
+def dimm_guest(boot, **properties):
+    """Boot a guest with a slot for a DIMM; return how to plug it, and see it, too."""
+    guest = boot(memory=GIB, args=['-m', 'slots=1,maxmem=4G'],
+                 append='memhp_default_state=online_movable', **properties)
+    total = guest.meminfo()['MemTotal']
 
-        def plug():
-            guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
-                                       'id': 'dimm', 'size': GIB,
-                                       'reserve': False})
-            guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
+    def plug():
+        guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
+                                   'id': 'dimm', 'size': GIB,
+                                   'reserve': False})
+        guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
 
-        def online():
-            return guest.meminfo()['MemTotal'] > total + 900 * MIB
-        yield guest, total, plug, online
+    def online():
+        return guest.meminfo()['MemTotal'] > total + 900 * MIB
+    return guest, total, plug, online
 
 
 @FORMATS
-def test_unplug_dimm_with_ballooned_pages(page_bitmap):
+def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     """A DIMM whose pages are in the balloon can go; the pages move."""
-    with dimm_guest(page_bitmap=page_bitmap) as (guest, total, plug, online):
-        plug()
-        guest.wait_for(online, 'DIMM online')
-        # Movable memory goes into the balloon first: that of the DIMM.
-        guest.balloon_to(2 * GIB - 8 * MIB)
-        before = guest.vmstat()['balloon_migrate']
-        guest.qmp('device_del', id='dimm0')
-        guest.event('DEVICE_DELETED', timeout=180, device='dimm0')
-        assert guest.vmstat()['balloon_migrate'] > before + 8 * MIB // 8192
-        assert guest.actual() == GIB - 8 * MIB
-        check_totals(guest, total)
-        guest.balloon_to(GIB)
-        check_totals(guest, total)
+    guest, total, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)
+    plug()
+    guest.wait_for(online, 'DIMM online')
+    # Movable memory goes into the balloon first: that of the DIMM.
+    guest.balloon_to(2 * GIB - 8 * MIB)
+    before = guest.vmstat()['balloon_migrate']
+    guest.qmp('device_del', id='dimm0')
+    guest.event('DEVICE_DELETED', device='dimm0')
+    assert guest.vmstat()['balloon_migrate'] > before + 8 * MIB // 8192
+    assert guest.actual() == GIB - 8 * MIB
+    check_totals(guest, total)
+    guest.balloon_to(GIB)
+    check_totals(guest, total)
 
 
-def test_scan_while_dimm_comes_and_goes():
+def test_scan_while_dimm_comes_and_goes(boot):
     """The guest is asked again and again for unused pages meanwhile."""
-    with dimm_guest(host_request=True) as (guest, total, plug, online):
-        def unused():
-            data = guest.request('unused-pages')
-            assert data['status'] == 'done'
-            return data['bytes']
+    guest, total, plug, online = dimm_guest(boot, host_request=True)
 
-        for _ in range(3):
-            small = unused()
-            plug()
-            guest.wait_for(lambda: (unused(), online())[1], 'DIMM online')
-            assert unused() > small + 800 * MIB
-            guest.qmp('device_del', id='dimm0')
-            guest.wait_for(lambda: (unused(), not online())[1], 'DIMM offline',
-                           180)
-            guest.event('DEVICE_DELETED', device='dimm0')
-            guest.qmp('object-del', id='dimm')
-            assert unused() < small + 100 * MIB
-            check_totals(guest, total)
+    def unused():
+        data = guest.request('unused-pages')
+        assert data['status'] == 'done'
+        return data['bytes']
+
+    for _ in range(3):
+        small = unused()
+        plug()
+        guest.wait_for(lambda: (unused(), online())[1], 'DIMM online')
+        assert unused() > small + 800 * MIB
+        guest.qmp('device_del', id='dimm0')
+        guest.wait_for(lambda: (unused(), not online())[1], 'DIMM offline')
+        guest.event('DEVICE_DELETED', device='dimm0')
+        guest.qmp('object-del', id='dimm')
+        assert unused() < small + 100 * MIB
+        check_totals(guest, total)

@@ -2,12 +2,12 @@
 """Live migration with unused pages left out: nothing is lost, much is saved."""
 
 import random
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.vm import GIB, MIB, PAGE, Guest, Refused
+from harness.limits import PROGRAM
+from harness.vm import GIB, MIB, PAGE, Refused
 from tests.support.journey import CASES, OURS, Journey, ask
 
 HINT = {'free_page_hint': 'on', 'iothread': 'hints',
@@ -44,7 +44,7 @@ def test_requests_meanwhile(seed, tmp_path):
             # Whatever has become of them, the next one works.
             number = journey.guest.wait_for(
                 lambda kind=kind: accepted(journey.guest, kind),
-                'no request runs', 30)
+                'no request runs')
             assert journey.guest.request_ends(number)['status'] == 'done'
 
 
@@ -52,23 +52,13 @@ def test_request_ends_at_destination(seed, tmp_path):
     """A sync that runs when the guest moves is reported where it ends."""
     with Journey(1, seed, tmp_path, throttle=MIB) as journey:
         journey.guest.run('dd if=/dev/zero of=/tmp/own/zero bs=1M count=80')
-        number = journey.guest.start_request('sync', timeout=600)
+        number = journey.guest.start_request('sync', timeout=PROGRAM)
         journey.go(downtime=300)
         assert not journey.ended
         # Slow enough not to end at the source; there is no need to wait on.
         journey.guest.qmp('qom-set', path='/objects/slow', property='limits',
                           value={'bps-write': 100 * MIB})
         assert journey.guest.request_ends(number)['status'] == 'done'
-
-
-@contextmanager
-def ending(guest):
-    """Check a guest, and end it in any case."""
-    try:
-        yield guest
-        guest.check()
-    finally:
-        guest.kill()
 
 
 def accepted(guest, kind):
@@ -104,135 +94,115 @@ def zero_pages_of_churn(guest, one_of):
     return len(found[::one_of])
 
 
-def test_churn_notices():
+def test_churn_notices(boot):
     """Pages that turn into zeroes behind the guest's back are found out."""
-    with Guest(memory=512 * MIB, balloon=False) as guest:
-        job = guest.spawn('exec churn -s 1 200 > /tmp/churn')
-        guest.wait_for(lambda: 'ready' in guest.said('/tmp/churn'), 'ready')
-        job.signal(10)
-        guest.wait_for(lambda: guest.said('/tmp/churn').count('check 1') == 2,
-                       'check')
-        guest.pause()
-        assert zero_pages_of_churn(guest, 100) > 50
-        guest.resume()
-        job.signal(10)
-        job.wait(60, check=False)
-        said = guest.said('/tmp/churn')
-        assert job.status == 1, said
-        assert 'zeroes' in said and 'pages wrong' in said
+    guest = boot(load=False, memory=512 * MIB, balloon=False)
+    job = guest.spawn('exec churn -s 1 200 > /tmp/churn')
+    guest.wait_for(lambda: 'ready' in guest.said('/tmp/churn'), 'ready')
+    job.signal(10)
+    guest.wait_for(lambda: guest.said('/tmp/churn').count('check 1') == 2,
+                   'check')
+    guest.pause()
+    assert zero_pages_of_churn(guest, 100) > 50
+    guest.resume()
+    job.signal(10)
+    job.wait(check=False)
+    said = guest.said('/tmp/churn')
+    assert job.status == 1, said
+    assert 'zeroes' in said and 'pages wrong' in said
 
 
-def travel(guest, **changes):
-    """One migration of a quiet guest; (guest at the destination, numbers)."""
-    target = guest.twin(**changes)
-    try:
-        target.launch()
-        result = guest.migrate(target, downtime=300)
-    except BaseException:
-        target.kill()
-        raise
-    return target, result
+def travel(boot, guest, **changes):
+    """Migrate a quiet guest; return it at the destination, and QEMU's numbers."""
+    target = boot.twin(guest, **changes)
+    return target, guest.migrate(target, downtime=300)
 
 
 def free_after_use(guest):
     """Have a program write to most of memory, and end."""
-    guest.run(f'memfill {guest.memory * 3 // 4 // MIB}', timeout=120)
+    guest.run(f'memfill {guest.memory * 3 // 4 // MIB}')
 
 
-def test_unused_pages_are_skipped():
+def test_unused_pages_are_skipped(boot):
     """Most of what was written to and freed is not sent."""
-    with Guest(memory=GIB, **OURS) as guest:
-        guest.load_balloon()
-        free_after_use(guest)
-        target, result = travel(guest)
-        with ending(target):
-            assert result['ram']['transferred'] < 200 * MIB
-            assert target.run('echo there').strip() == 'there'
+    guest = boot(memory=GIB, **OURS)
+    free_after_use(guest)
+    target, result = travel(boot, guest)
+    assert result['ram']['transferred'] < 200 * MIB
+    assert target.run('echo there').strip() == 'there'
 
 
-def test_ballooned_pages_are_skipped():
+def test_ballooned_pages_are_skipped(boot):
     """What is in the balloon is not even looked at; it comes back whole."""
-    with Guest(memory=GIB, **OURS) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        guest.balloon_to(300 * MIB)
-        target, result = travel(guest)
-        with ending(target):
-            ram = result['ram']
-            sent = (ram['normal'] + ram['duplicate']) * PAGE
-            assert sent < 500 * MIB
-            assert target.actual() == 300 * MIB
-            with target.background('pattern 100 > /tmp/out',
-                                   ready='grep -q filled /tmp/out'):
-                target.balloon_to(GIB)
-            assert target.meminfo()['MemTotal'] == total
+    guest = boot(memory=GIB, **OURS)
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(300 * MIB)
+    target, result = travel(boot, guest)
+    ram = result['ram']
+    sent = (ram['normal'] + ram['duplicate']) * PAGE
+    assert sent < 500 * MIB
+    assert target.actual() == 300 * MIB
+    with target.background('pattern 100 > /tmp/out',
+                           ready='grep -q filled /tmp/out'):
+        target.balloon_to(GIB)
+    assert target.meminfo()['MemTotal'] == total
 
 
-def test_hint_and_host_request():
+def test_hint_and_host_request(boot):
     """With both features, host requests are used: the guest keeps its memory."""
-    with Guest(memory=GIB, **OURS, **HINT) as guest:
-        guest.load_balloon()
-        free_after_use(guest)
-        stall = guest.spawn('exec stall 64 > /tmp/stall')
-        guest.wait_for(lambda: 'ready' in guest.said('/tmp/stall'), 'ready')
-        stall.signal(10)
-        guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'begun')
-        target, result = travel(guest)
-        with ending(target):
-            stall.signal(15)
-            stall.wait()
-            said = dict(word.split('=') for word in
-                        target.said('/tmp/stall').split() if '=' in word)
-            assert int(said['free_before']) - int(said['free']) < 200 << 10
-            # A busy host has the guest write to the 64 MiB of stall more often.
-            assert result['ram']['transferred'] < 400 * MIB
+    guest = boot(memory=GIB, **OURS, **HINT)
+    free_after_use(guest)
+    stall = guest.spawn('exec stall 64 > /tmp/stall')
+    guest.wait_for(lambda: 'ready' in guest.said('/tmp/stall'), 'ready')
+    stall.signal(10)
+    guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'begun')
+    target, result = travel(boot, guest)
+    stall.signal(15)
+    stall.wait()
+    said = dict(word.split('=') for word in
+                target.said('/tmp/stall').split() if '=' in word)
+    assert int(said['free_before']) - int(said['free']) < 200 << 10
+    # A busy host has the guest write to the 64 MiB of stall more often.
+    assert result['ram']['transferred'] < 400 * MIB
 
 
-def test_guest_without_driver():
+def test_guest_without_driver(boot):
     """A guest whose driver is not loaded, or never asks, migrates as ever."""
-    with Guest(memory=GIB, **OURS) as guest:
-        free_after_use(guest)
-        target, result = travel(guest)
-        with ending(target):
-            assert result['ram']['transferred'] > 700 * MIB
-            target.load_balloon()
-            target.balloon_to(512 * MIB)
+    guest = boot(load=False, memory=GIB, **OURS)
+    free_after_use(guest)
+    target, result = travel(boot, guest)
+    assert result['ram']['transferred'] > 700 * MIB
+    target.load_balloon()
+    target.balloon_to(512 * MIB)
 
 
 @pytest.mark.parametrize('kernel', ['ours', 'stock'])
-def test_between_with_and_without(kernel):
+def test_between_with_and_without(boot, kernel):
     """What the guest uses must be there; what it does not use need not be."""
-    with Guest(memory=GIB, kernel=kernel, **OURS) as guest:
-        guest.load_balloon()
-        target = guest.twin(**dict.fromkeys(OURS, False)).launch()
-        if kernel == 'stock':
-            with ending(target):
-                guest.migrate(target)
-                target.balloon_to(512 * MIB)
-            return
-        try:
-            guest.start_migration(target)
-            guest.end_migration()
-            guest.wait_for(lambda: not target.running(), 'refused')
-        finally:
-            target.kill()
-        assert 'destination needs host-request=on' in target.output()
-        # Nothing has happened to the source.
-        guest.resume()
-        target, _ = travel(guest)
-        with ending(target):
-            assert target.request('sync')['status'] == 'done'
+    guest = boot(memory=GIB, kernel=kernel, **OURS)
+    target = boot.twin(guest, balloon={})
+    if kernel == 'stock':
+        guest.migrate(target)
+        target.balloon_to(512 * MIB)
+        return
+    guest.start_migration(target)
+    guest.end_migration()
+    guest.wait_for(lambda: not target.running(), 'refused')
+    boot.end(target, check=False)
+    assert 'destination needs host-request=on' in target.output()
+    # Nothing has happened to the source.
+    guest.resume()
+    target, _ = travel(boot, guest)
+    assert target.request('sync')['status'] == 'done'
 
 
-def test_from_without_to_with():
+def test_from_without_to_with(boot):
     """A guest that was started without the features keeps being without."""
-    with Guest(memory=GIB, page_bitmap=False, host_request=False) as guest:
-        guest.load_balloon()
-        target, _ = travel(guest, **OURS)
-        with ending(target):
-            target.balloon_to(512 * MIB)
-            with pytest.raises(Refused, match='no balloon driver'):
-                target.start_request('sync')
+    guest = boot(memory=GIB, page_bitmap=False, host_request=False)
+    target, _ = travel(boot, guest, balloon=OURS)
+    target.balloon_to(512 * MIB)
+    with pytest.raises(Refused, match='no balloon driver'):
+        target.start_request('sync')
 
 
 def job(guest, command, name, **arguments):
@@ -244,18 +214,17 @@ def job(guest, command, name, **arguments):
     guest.qmp('job-dismiss', id=name)
 
 
-def test_snapshot_is_whole(tmp_path):
+def test_snapshot_is_whole(boot, tmp_path):
     """An internal snapshot has what is in the balloon: it may be loaded over it."""
     image = {'driver': 'file', 'filename': str(tmp_path / 'disk.qcow2')}
-    with Guest(memory=512 * MIB, **OURS) as guest:
-        guest.load_balloon()
-        job(guest, 'blockdev-create', 'file', options={**image, 'size': 0})
-        guest.qmp('blockdev-add', **image, **{'node-name': 'file'})
-        job(guest, 'blockdev-create', 'disk',
-            options={'driver': 'qcow2', 'file': 'file', 'size': MIB})
-        guest.qmp('blockdev-add', driver='qcow2', file='file', **{'node-name': 'disk'})
-        guest.balloon_to(256 * MIB)
-        job(guest, 'snapshot-save', 'save', tag='now', vmstate='disk',
-            devices=['disk'])
-        assert guest.get('migration-stats')['ballooned-skipped'] == 0
-        guest.run('true')
+    guest = boot(memory=512 * MIB, **OURS)
+    job(guest, 'blockdev-create', 'file', options={**image, 'size': 0})
+    guest.qmp('blockdev-add', **image, **{'node-name': 'file'})
+    job(guest, 'blockdev-create', 'disk',
+        options={'driver': 'qcow2', 'file': 'file', 'size': MIB})
+    guest.qmp('blockdev-add', driver='qcow2', file='file', **{'node-name': 'disk'})
+    guest.balloon_to(256 * MIB)
+    job(guest, 'snapshot-save', 'save', tag='now', vmstate='disk',
+        devices=['disk'])
+    assert guest.get('migration-stats')['ballooned-skipped'] == 0
+    guest.run('true')

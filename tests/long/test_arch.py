@@ -10,7 +10,7 @@ import pytest
 
 from harness.arch import ARCHES, OTHERS
 from harness.disk import disk_image, disks
-from harness.vm import GIB, MIB, PAGE, Guest, Refused
+from harness.vm import GIB, MIB, PAGE, Refused
 from tests.support.journey import CASES, Journey
 from tests.support.protocol import BITS, OVERSHOOT
 from tests.support.accounts import (FORMATS, check_inhibited, check_totals,
@@ -27,72 +27,71 @@ def highmem(guest):
 
 
 @FORMATS
-def test_targets(arch, page_bitmap):
+def test_targets(boot, arch, page_bitmap):
     """Guest, QEMU and device agree on every target, to the page."""
-    with Guest(arch=arch, memory=GIB, page_bitmap=page_bitmap) as guest:
-        page = guest.arch.page
-        assert f'KernelPageSize: {page >> 10:8} kB' in \
-            guest.read('/proc/self/smaps')
-        guest.load_balloon()
-        assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
-        total, high = guest.meminfo()['MemTotal'], highmem(guest)
-        assert (high > 0) == (arch == 'i386')
-        guest.balloon_to(512 * MIB)
-        # It is taken first.
-        assert highmem(guest) <= high / 2
-        # A message for each MiB, or more to one.
-        assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
-        for target in (512, 768, 450, 451, 1023, 1024):
-            guest.balloon_to(target * MIB)
-            assert check_totals(guest, total) == GIB - target * MIB
-        # What is part of a guest's page is all of it.
-        taken = -(-77 * PAGE // page) * page
-        guest.set_target(GIB - 77 * PAGE)
-        guest.wait_for(lambda: guest.actual() == GIB - taken, 'rounded')
-        assert check_totals(guest, total) == taken
-        guest.unload_balloon()
-        assert guest.meminfo()['MemTotal'] == total
-        assert highmem(guest) == high
-        assert in_balloon(guest.counters()) == 0
+    guest = boot(load=False, arch=arch, memory=GIB, page_bitmap=page_bitmap)
+    page = guest.arch.page
+    assert f'KernelPageSize: {page >> 10:8} kB' in \
+        guest.read('/proc/self/smaps')
+    guest.load_balloon()
+    assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
+    total, high = guest.meminfo()['MemTotal'], highmem(guest)
+    assert (high > 0) == (arch == 'i386')
+    guest.balloon_to(512 * MIB)
+    # It is taken first.
+    assert highmem(guest) <= high / 2
+    # A message for each MiB, or more to one.
+    assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
+    for target in (512, 768, 450, 451, 1023, 1024):
+        guest.balloon_to(target * MIB)
+        assert check_totals(guest, total) == GIB - target * MIB
+    # What is part of a guest's page is all of it.
+    taken = -(-77 * PAGE // page) * page
+    guest.set_target(GIB - 77 * PAGE)
+    guest.wait_for(lambda: guest.actual() == GIB - taken, 'rounded')
+    assert check_totals(guest, total) == taken
+    guest.unload_balloon()
+    assert guest.meminfo()['MemTotal'] == total
+    assert highmem(guest) == high
+    assert in_balloon(guest.counters()) == 0
 
 
 @FORMATS
-def test_content(arch, page_bitmap):
+def test_content(boot, arch, page_bitmap):
     """The host gets what the guest gave, and nothing that a program owns."""
-    with Guest(arch=arch, memory=GIB, page_bitmap=page_bitmap) as guest:
-        guest.load_balloon()
-        touch_all(guest)
-        before = guest.resident()
-        guest.balloon_to(512 * MIB)
-        assert before - guest.resident() == pytest.approx(512 * MIB, rel=0.05)
-        guest.balloon_to(GIB)
-        with guest.background('pattern 256 > /tmp/out', timeout=240,
-                              ready='grep -q filled /tmp/out'):
-            for _ in range(5):
-                guest.balloon_to(640 * MIB)
-                guest.balloon_to(900 * MIB)
-        assert 'pages checked' in guest.read('/tmp/out')
-        # Memory that was in the balloon holds what is written to it.
-        with guest.background('pattern 500 > /tmp/out', timeout=240,
-                              ready='grep -q filled /tmp/out'):
-            guest.balloon_to(960 * MIB)
+    guest = boot(arch=arch, memory=GIB, page_bitmap=page_bitmap)
+    touch_all(guest)
+    before = guest.resident()
+    guest.balloon_to(512 * MIB)
+    assert before - guest.resident() == pytest.approx(512 * MIB, rel=0.05)
+    guest.balloon_to(GIB)
+    with guest.background('pattern 256 > /tmp/out',
+                          ready='grep -q filled /tmp/out'):
+        for _ in range(5):
+            guest.balloon_to(640 * MIB)
+            guest.balloon_to(900 * MIB)
+    assert 'pages checked' in guest.read('/tmp/out')
+    # Memory that was in the balloon holds what is written to it.
+    with guest.background('pattern 500 > /tmp/out',
+                          ready='grep -q filled /tmp/out'):
+        guest.balloon_to(960 * MIB)
 
 
 @FORMATS
-def test_fragmented(arch, page_bitmap):
+def test_fragmented(boot, arch, page_bitmap):
     """Memory in pieces, which bitmaps name, is taken, and not what is between."""
     # Five pages of six, so that no word of a bitmap reads the same backwards.
     kib = ARCHES[arch].page >> 10
-    counters = inflate_fragmented(450 * MIB, f'-k {kib} -f {5 * kib} 640',
-                                  arch=arch, page_bitmap=page_bitmap)
+    guest = boot(arch=arch, memory=GIB, page_bitmap=page_bitmap)
+    counters = inflate_fragmented(guest, 450 * MIB, f'-k {kib} -f {5 * kib} 640')
     if page_bitmap:
         # Runs would take 8 bytes for each contiguous piece.
         assert counters['inflate-bytes'] < 8 * counters['discards']
 
 
-def test_inhibited(arch):
+def test_inhibited(boot, arch):
     """A status that is not 0 is understood, too."""
-    check_inhibited(spare=700 * MIB, arch=arch)
+    check_inhibited(boot(arch=arch, memory=GIB, page_bitmap=True), spare=700 * MIB)
 
 
 def cancelled(guest):
@@ -107,29 +106,28 @@ def cancelled(guest):
     return status == 'cancelled'
 
 
-def test_requests(arch):
+def test_requests(boot, arch):
     """What the guest names is what it has free; it understands all requests."""
-    with Guest(arch=arch, memory=GIB, host_request=True,
-               args=disks(disk_image(128 * MIB))) as guest:
-        guest.load_balloon()
-        assert guest.negotiated(BITS['host_request'])
+    guest = boot(arch=arch, memory=GIB, host_request=True,
+                 args=disks(disk_image(128 * MIB)))
+    assert guest.negotiated(BITS['host_request'])
+    data = guest.request('unused-pages')
+    assert data['status'] == 'done'
+    assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
+                                          rel=0.05)
+    assert data['largest'] >= 4 * MIB
+    with fragmented(guest, '640'):
         data = guest.request('unused-pages')
-        assert data['status'] == 'done'
         assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
                                               rel=0.05)
-        assert data['largest'] >= 4 * MIB
-        with fragmented(guest, '640'):
-            data = guest.request('unused-pages')
-            assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
-                                                  rel=0.05)
-            assert data['ranges'] > 1500
-            assert any(cancelled(guest) for _ in range(50))
-        guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '
-                  '&& cat /tmp/disk/file > /dev/null')
-        data = guest.request('reclaim', size=64 * MIB)
-        assert data['status'] == 'done'
-        assert 64 * MIB <= data['bytes'] <= 64 * MIB + OVERSHOOT
-        assert guest.request('sync')['status'] == 'done'
+        assert data['ranges'] > 1500
+        assert any(cancelled(guest) for _ in range(50))
+    guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '
+              '&& cat /tmp/disk/file > /dev/null')
+    data = guest.request('reclaim', size=64 * MIB)
+    assert data['status'] == 'done'
+    assert 64 * MIB <= data['bytes'] <= 64 * MIB + OVERSHOOT
+    assert guest.request('sync')['status'] == 'done'
 
 
 @pytest.mark.parametrize('case', (2, 5), ids=lambda n: CASES[n].__name__)
@@ -140,8 +138,7 @@ def test_migration(arch, case, tmp_path):
     little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
     a program has freed 800.
     """
-    with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch,
-                 name=f'journey-{arch}-{case}') as journey:
+    with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch) as journey:
         result = journey.go()
         assert result['ram']['transferred'] < 900 * MIB
         assert journey.guest.request('unused-pages')['status'] == 'done'

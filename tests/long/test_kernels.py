@@ -4,7 +4,8 @@
 import pytest
 
 from harness import build
-from harness.vm import KERNELS, MIB, Guest
+from harness.limits import PROGRAM
+from harness.vm import KERNELS, MIB
 from tests.support.accounts import FORMATS, check_totals
 
 pytestmark = pytest.mark.long
@@ -37,29 +38,29 @@ def kernel(request):
 
 
 @FORMATS
-def test_kernel(kernel, page_bitmap):
+def test_kernel(boot, kernel, page_bitmap):
     """Memory goes and comes, a program keeps its own, nothing is leaked."""
     # KASAN and lockdep take 290 MiB of it.
     memory = 1536 * MIB
-    with Guest(memory=memory, kernel=kernel, page_bitmap=page_bitmap,
-               host_request=True) as guest:
-        total = guest.meminfo()['MemTotal']
-        for _ in range(2):
-            # The second time there is a target from the start.
-            guest.load_balloon()
-            with guest.background('pattern 100 > /tmp/out', timeout=240,
-                                  ready='grep -q filled /tmp/out'):
-                for target in (700, 1000, 600, 1536):
-                    guest.balloon_to(target * MIB)
-                    assert check_totals(guest, total) == memory - target * MIB
-                    assert guest.request('unused-pages')['bytes'] > 0
-                    guest.run('echo 1 > /proc/sys/vm/compact_memory', timeout=240,
-                              check=False)
-                    guest.run('echo 40 > /proc/sys/vm/nr_hugepages; '
-                              'echo 0 > /proc/sys/vm/nr_hugepages', timeout=240)
-            assert guest.request('reclaim')['status'] in ('done', 'partial')
-            guest.balloon_to(900 * MIB)
-            guest.unload_balloon(120)
-            assert guest.meminfo()['MemTotal'] == total
-        if kernel == 'debug':
-            assert guest.run('leaks', timeout=600) == 'kmemleak: done\n'
+    guest = boot(load=False, memory=memory, kernel=kernel, page_bitmap=page_bitmap,
+                 host_request=True)
+    total = guest.meminfo()['MemTotal']
+    for _ in range(2):
+        # The second time there is a target from the start.
+        guest.load_balloon()
+        with guest.background('pattern 100 > /tmp/out',
+                              ready='grep -q filled /tmp/out'):
+            for target in (700, 1000, 600, 1536):
+                guest.balloon_to(target * MIB)
+                assert check_totals(guest, total) == memory - target * MIB
+                assert guest.request('unused-pages')['bytes'] > 0
+                guest.run('echo 1 > /proc/sys/vm/compact_memory',
+                          check=False)
+                guest.run('echo 40 > /proc/sys/vm/nr_hugepages; '
+                          'echo 0 > /proc/sys/vm/nr_hugepages')
+        assert guest.request('reclaim')['status'] in ('done', 'partial')
+        guest.balloon_to(900 * MIB)
+        guest.unload_balloon()
+        assert guest.meminfo()['MemTotal'] == total
+    if kernel == 'debug':
+        assert guest.run('leaks', PROGRAM) == 'kmemleak: done\n'

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.vm import GIB, MIB, PAGE, Guest, GuestTimeout
+from harness.vm import GIB, MIB, PAGE, GuestTimeout
 
 FORMATS = pytest.mark.parametrize('page_bitmap', [True, False],
                                   ids=['packed', 'legacy'])
@@ -48,7 +48,7 @@ def check_totals(guest, without):
         seen[:] = sizes(guest, without)
         return len(set(seen)) == 1
     try:
-        guest.wait_for(agree, 'accounts that agree', 10)
+        guest.wait_for(agree, 'accounts that agree')
     except GuestTimeout as error:
         raise AssertionError(f'{seen}: {error}') from None
     zones = re.findall(r'^ +managed +(\d+)', guest.read('/proc/zoneinfo'), re.M)
@@ -62,12 +62,12 @@ def check_totals(guest, without):
 def touch_all(guest, spare=96 * MIB):
     """Have a program write to nearly all free memory, and end."""
     free = guest.meminfo()['MemFree']
-    guest.run(f'memfill {(free - spare) // MIB}', timeout=120)
+    guest.run(f'memfill {(free - spare) // MIB}')
 
 
 def fragmented(guest, how='800'):
     """A context in which free memory of a guest of 1 GiB lies in pieces."""
-    return guest.background(f'fragment {how} > /tmp/out', timeout=120,
+    return guest.background(f'fragment {how} > /tmp/out',
                             ready='grep -q fragmented /tmp/out')
 
 
@@ -76,46 +76,42 @@ SLOW_READER = ('exec:while [ $(dd bs=64k count=1 | wc -c) -gt 0 ]; do sleep 0.05
                '2> /dev/null')
 
 
-def check_inhibited(spare=96 * MIB, **options):
+def check_inhibited(guest, spare=96 * MIB):
     """While a background snapshot runs, pages are counted but not freed."""
-    with Guest(memory=GIB, page_bitmap=True, **options) as guest:
-        guest.load_balloon()
-        touch_all(guest, spare)
-        guest.qmp('migrate-set-capabilities', capabilities=[
-            {'capability': 'background-snapshot', 'state': True}])
-        guest.qmp('migrate', uri=SLOW_READER)
-        guest.wait_for(
-            lambda: guest.qmp('query-migrate').get('status') == 'active',
-            'background snapshot under way')
-        before = guest.counters()
-        guest.balloon_to(512 * MIB)
-        after = guest.counters()
-        assert guest.qmp('query-migrate')['status'] == 'active'
-        assert after['discards'] == before['discards']
-        assert in_balloon(after) * PAGE == 512 * MIB
-        assert after['rejected-messages'] == 0
-        guest.qmp('migrate_cancel')
-        guest.wait_for(
-            lambda: guest.qmp('query-migrate')['status'] == 'cancelled',
-            'background snapshot cancelled')
-        # No retry, no complaint; and it works again.
-        guest.balloon_to(GIB)
-        guest.balloon_to(512 * MIB)
-        assert guest.counters()['discards'] > after['discards']
-        assert not [l for l in guest.log_lines() if 'answered with status' in l]
+    touch_all(guest, spare)
+    guest.qmp('migrate-set-capabilities', capabilities=[
+        {'capability': 'background-snapshot', 'state': True}])
+    guest.qmp('migrate', uri=SLOW_READER)
+    guest.wait_for(
+        lambda: guest.qmp('query-migrate').get('status') == 'active',
+        'background snapshot under way')
+    before = guest.counters()
+    guest.balloon_to(512 * MIB)
+    after = guest.counters()
+    assert guest.qmp('query-migrate')['status'] == 'active'
+    assert after['discards'] == before['discards']
+    assert in_balloon(after) * PAGE == 512 * MIB
+    assert after['rejected-messages'] == 0
+    guest.qmp('migrate_cancel')
+    guest.wait_for(
+        lambda: guest.qmp('query-migrate')['status'] == 'cancelled',
+        'background snapshot cancelled')
+    # No retry, no complaint; and it works again.
+    guest.balloon_to(GIB)
+    guest.balloon_to(512 * MIB)
+    assert guest.counters()['discards'] > after['discards']
+    assert not [l for l in guest.log_lines() if 'answered with status' in l]
 
 
-def inflate_fragmented(target, how='800', **options):
+def inflate_fragmented(guest, target, how='800'):
     """Inflate and deflate a guest without large blocks; return the counters between."""
-    with Guest(memory=GIB, **options) as guest:
-        guest.load_balloon()
-        total = guest.meminfo()['MemTotal']
-        # The pieces stay where they are.
-        guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
-        with fragmented(guest, f'-l {how}'):
-            guest.balloon_to(target)
-            check_totals(guest, total)
-            counters = guest.counters()
-        guest.balloon_to(GIB)
-        assert check_totals(guest, total) == 0
-        return counters
+    total = guest.meminfo()['MemTotal']
+    # The pieces stay where they are.
+    guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
+    with fragmented(guest, f'-l {how}'):
+        guest.balloon_to(target)
+        check_totals(guest, total)
+        counters = guest.counters()
+    guest.balloon_to(GIB)
+    assert check_totals(guest, total) == 0
+    return counters

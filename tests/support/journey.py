@@ -5,6 +5,7 @@ import re
 import time
 
 from harness.disk import disk_image, disks, writable_disk
+from harness.limits import CONVERGE
 from harness.vm import MIB, Guest, GuestError, GuestTimeout, Refused
 
 OURS = {'page_bitmap': True, 'host_request': True}
@@ -53,7 +54,7 @@ class Journey:
         if case == 4:
             args += disks(disk_image(128 * MIB))
         self.guest = Guest(**({'memory': 1536 * MIB, 'args': args,
-                               'name': f'journey-{case}-{seed}'}
+                               'name': '-'.join(folder.parts[-2:])}
                               | OURS | options))
         # A disk is slow: only one case has its files there.
         self._command = f'exec churn -s {seed} -r {rate} ' \
@@ -85,16 +86,16 @@ class Journey:
         """Leave a program running in the guest until the journey ends."""
         job = self.guest.spawn(f'exec {command} > /tmp/load')
         self.guest.wait_for(lambda: not job.running or
-                            ready in self.guest.said('/tmp/load'), ready, 120)
+                            ready in self.guest.said('/tmp/load'), ready)
 
-    def go(self, meanwhile=None, slow=40, **limits):
+    def go(self, meanwhile=None, **limits):
         """One migration; return what QEMU says of it.
 
         meanwhile(source, target) is called once it has begun. One that does not
-        get within its downtime in as many seconds as slow says is allowed 2 s.
+        get within its downtime for long is allowed 2 s.
         """
         if self.case == 2:
-            self.guest.run('memfill 800', timeout=120)
+            self.guest.run('memfill 800')
         source, target = self.guest, self.guest.twin()
         try:
             target.launch()
@@ -102,11 +103,11 @@ class Journey:
             if meanwhile:
                 meanwhile(source, target)
             try:
-                result = source.end_migration(slow)
+                result = source.end_migration(CONVERGE)
             except GuestTimeout:
-                print(f'{source.name}: not within {limits} in {slow} s')
+                print(f'{source.name}: not within {limits} in {CONVERGE} s')
                 source.qmp('migrate-set-parameters', **{'downtime-limit': 2000})
-                result = source.end_migration(120)
+                result = source.end_migration()
             if result['status'] != 'completed':
                 raise GuestError(f"{source.name}: {result['status']}: "
                                  f"{result.get('error-desc')}")
@@ -152,7 +153,7 @@ class Journey:
                 mark = f'check {self._checks}:'
                 self.guest.wait_for(
                     lambda: self.guest.said('/tmp/churn').count(mark) == 2
-                    or not self._churn.running, mark, 180)
+                    or not self._churn.running, mark)
             self._right()
         except (GuestError, GuestTimeout) as error:
             raise Lost(str(error)) from error
@@ -173,7 +174,7 @@ class Journey:
         """End churn, which checks everything once more."""
         try:
             self._churn.signal(END)
-            self._churn.wait(120, check=False)
+            self._churn.wait(check=False)
             self._right()
             pages = re.findall(r'check \d+: (\d+) pages right',
                                self.guest.said('/tmp/churn'))
@@ -188,7 +189,7 @@ def nothing(_journey):
 
 def freed(journey):
     """Memory is written to and freed before each migration (see go())."""
-    journey.guest.run('memfill 800', timeout=120)
+    journey.guest.run('memfill 800')
 
 
 def fragmented(journey):
@@ -200,15 +201,14 @@ def page_cache(journey):
     """Files fill the page cache."""
     journey.guest.run('for i in b c d e f g h; do mkdir /tmp/$i && '
                       'mount -t ext4 -o ro /dev/vd$i /tmp/$i && '
-                      'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done',
-                      timeout=120)
+                      'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done')
     journey.sum = md5sum(journey.guest, 'b', 0)
 
 
 def md5sum(guest, folder, skip):
     """The sum of 8 MiB of a file in the page cache: each MiB of it is the same."""
     return guest.run(f'dd if=/tmp/{folder}/file bs=1M skip={skip} count=8 '
-                     '2>/dev/null | md5sum', timeout=120)
+                     '2>/dev/null | md5sum')
 
 
 def ballooned(journey):
