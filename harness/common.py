@@ -19,6 +19,10 @@ TICK_TTY = 1
 TICK_LOG = 60
 
 
+# What run_logged() has run so far: (title, seconds).
+SPENT = []
+
+
 class Failure(Exception):
     """Something the user has to know, in words that say what to do."""
 
@@ -100,4 +104,5 @@ def run_logged(title, argv, log, **kwargs):
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         raise Failure(f'{clear}{title}: failed (status {status}); '
                       f'the end of {shown}:\n{tail(path)}')
-    say(f'{clear}{title}: {_clock(time.monotonic() - started)}')
+    SPENT.append((title, time.monotonic() - started))
+    say(f'{clear}{title}: {_clock(SPENT[-1][1])}')
