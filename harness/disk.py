@@ -3,6 +3,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 
 from harness.common import BUILD, capture
 from harness.vm import MIB
@@ -16,16 +17,18 @@ def disk_image(size):
     image = BUILD / f'file-{size // MIB}.ext4'
     if image.exists():
         return image
-    part = image.with_suffix('.part')
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         block = os.urandom(MIB)
-        with open(f'{folder}/file', 'wb') as file:
+        files, part = f'{folder}/files', f'{folder}/part'
+        os.mkdir(files)
+        with open(f'{files}/file', 'wb') as file:
             for _ in range(size // MIB):
                 file.write(block)
-        part.unlink(missing_ok=True)
         capture(['/sbin/mkfs.ext4', '-q', '-O', '^has_journal', '-m', '0', '-d',
-                 folder, part, f'{size // MIB * 17 // 16 + 16}M'])
-    part.rename(image)
+                 files, part, f'{size // MIB * 17 // 16 + 16}M'])
+        # Another process may have made one meanwhile, and may be using it.
+        with suppress(FileExistsError):
+            os.link(part, image)
     return image
 
 
