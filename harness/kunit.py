@@ -3,7 +3,9 @@
 
 All suites run on UML, and on an emulated x86_64, which has what UML has not: holes,
 zones, nodes, memory that goes offline, other CPUs. Both have KASAN, lockdep and fault
-injection; on x86_64 kmemleak looks for what the tests have left behind.
+injection; on x86_64 kmemleak looks for what the tests have left behind. That kernel
+takes minutes to build, so it is for make test-long; make test has the suites that can
+be modules in the guest kernel that is built anyway.
 """
 
 import functools
@@ -11,11 +13,11 @@ import json
 import os
 import re
 import subprocess
-from concurrent import futures
 
 from harness.build import compiler_environment
-from harness.common import BUILD, LOGS, SRC, jobs
-from harness.vm import FIRMWARE, QEMUS, accelerator
+from harness.common import BUILD, LOGS, SRC, jobs, run_logged
+from harness.limits import KUNIT, SUITES
+from harness.vm import FIRMWARE, MIB, QEMUS, accelerator
 
 SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
 SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
@@ -31,6 +33,18 @@ X86_QEMU = '''
 -object memory-backend-ram,id=m1,size=637M,reserve=off
 -numa node,memdev=m0,cpus=0-1 -numa node,memdev=m1
 '''.split()
+# The same of a guest of the harness, with a CPU on each node.
+GUEST = {'memory': 1286 * MIB, 'nodes': 2, 'machine': 'pc,max-ram-below-4g=512M',
+         'balloon': False}
+# What it loads, in this order, and which suites these modules have. Memory that is
+# offline or isolated is tested where the suite is built in.
+MODULES = {'kunit': (),
+           'virtio_balloon_kunit': ('virtio_balloon_encode',),
+           'virtio_balloon_request_kunit': ('virtio_balloon_request',),
+           'virtio_balloon_device_test': (
+               'virtio_balloon_features', 'virtio_balloon_hostile',
+               'virtio_balloon_life', 'virtio_balloon_nomem'),
+           'unused_pages_kunit': ('unused_pages',)}
 QEMU_CONFIG = '''
 from qemu_config import QemuArchParams
 
@@ -87,6 +101,7 @@ MACHINES = {
 
 # Those for tests. The other one measures: what finds faults takes time.
 TESTED = ('uml-debug', 'x86_64')
+LONG = ('x86_64',)
 
 
 def qemu_wrapper():
@@ -111,37 +126,39 @@ exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
     wrapper.chmod(0o755)
 
 
+def environment():
+    """Write our QEMU's wrapper; return the environment in which kunit.py finds it."""
+    qemu_wrapper()
+    env = compiler_environment()
+    env['PATH'] = f'{WRAPPERS}{os.pathsep}{env["PATH"]}'
+    return env
+
+
+def command(action, machine, *arguments, out=BUILD):
+    """Return kunit.py's command line for a machine."""
+    _, folder, given = MACHINES[machine]
+    return ['./tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
+            f'--build_dir={out / folder}', *given, '--make_options=CC=ccache gcc',
+            '--make_options=HOSTCC=ccache gcc', *arguments]
+
+
 def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
     """Run kunit.py for a machine; return its exit status.
 
     source, out: the kernel tree, and where build folders are
     """
     LOGS.mkdir(parents=True, exist_ok=True)
-    qemu_wrapper()
-    env = compiler_environment()
-    env['PATH'] = f'{WRAPPERS}{os.pathsep}{env["PATH"]}'
-    _, folder, given = MACHINES[machine]
     with open(log, 'wb') as file:
         return subprocess.run(
-            [*(('nice', '-n', '19') if action == 'build' else ()),
-             './tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
-             f'--build_dir={out / folder}', *given,
-             '--make_options=CC=ccache gcc', '--make_options=HOSTCC=ccache gcc',
-             *arguments],
-            cwd=source, env=env, stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, timeout=3600, check=False).returncode
+            command(action, machine, *arguments, out=out), cwd=source,
+            env=environment(), stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT, timeout=KUNIT, check=False).returncode
 
 
-@functools.cache
-def building():
-    """Build the kernels for the tests, one by one, with CPU time that is left.
-
-    Return: a future for each machine.
-    """
-    pool = futures.ThreadPoolExecutor(1)
-    return {machine: pool.submit(kunit_py, 'build', machine,
-                                 LOGS / f'kunit-build-{machine}.log')
-            for machine in TESTED}
+def build(machine):
+    """Build the kernel that runs the suites on a machine."""
+    run_logged(f'KUnit kernel, {machine}', command('build', machine),
+               f'kunit-build-{machine}.log', cwd=SRC / 'linux', env=environment())
 
 
 @functools.cache
@@ -150,7 +167,7 @@ def results(machine, *arguments):
     name = '-'.join([machine, *(re.sub(r'\W+', '-', word) for word in arguments)])
     out, log = BUILD / f'kunit-{name}.json', LOGS / f'kunit-{name}.log'
     out.unlink(missing_ok=True)
-    status = kunit_py('run', machine, log, '--timeout=900', f'--json={out}',
+    status = kunit_py('run', machine, log, f'--timeout={SUITES}', f'--json={out}',
                       *arguments)
     suites = {}
     if out.exists():

@@ -3,15 +3,16 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree
 
-from harness import build, packages, tree
-from harness.common import BUILD, QUEUES, ROOT, SRC, say
-
-PYTHON = '/usr/bin/python3'
+from harness import build, common, kunit, packages, resume, selection, tree
+from harness.common import BUILD, QUEUES, ROOT, SRC, jobs, say, warn
+from harness.selection import PYTHON
 
 
 def interactive():
@@ -45,16 +46,6 @@ def measure():
     return benchmarks('inflate', 'density')
 
 
-def summary(junit):
-    """(passed, failed) of a pytest run; what was skipped counts as failed."""
-    text = junit.read_text(encoding='utf-8') if junit.exists() else ''
-    counts = {key: int(value) for key, value in re.findall(
-        r'\b(errors|failures|skipped|tests)="(\d+)"',
-        text.split('<testcase')[0])}
-    failed = sum(counts.get(key, 0) for key in ('errors', 'failures', 'skipped'))
-    return counts.get('tests', 0) - failed, failed
-
-
 def migration():
     """make migration: everything, then the table of live migration."""
     return benchmarks('migration')
@@ -77,7 +68,7 @@ def field_tests():
 
 def check():
     """make check: what needs no build."""
-    return tests('check', lambda: packages.install(packages.CHECKING))
+    return tests('check', lambda: None)
 
 
 def sources():
@@ -97,24 +88,120 @@ def arch_tests():
     return tests('arch', build.arches)
 
 
-def tests(marked='not (long or lint or arch or field)', prepare=build.everything):
-    """make test: everything, then all tests; the last line is the count."""
-    junit = BUILD / 'tests.xml'
-    junit.unlink(missing_ok=True)
-    ready = True
+# The tests run in two parts: those that may have neighbours, and those that take what
+# the host has once, or change it.
+PARTS = {'not alone': BUILD / 'tests.xml', 'alone': BUILD / 'tests-alone.xml'}
+# Targets whose tests all run one after another: they share a tree, or they measure.
+ONE_BY_ONE = ('lint', 'arch', 'field')
+# What guests of two tests need at most, in KiB: a migration has two of 1.5 GiB.
+NEIGHBOUR = 4 << 20
+
+
+def counts(junit):
+    """Return (passed, failed) of a run of pytest; what was skipped has failed."""
+    if not junit.exists():
+        return 0, 0
     try:
-        prepare()
+        suites = ElementTree.parse(junit).getroot().iter('testsuite')
+    except ElementTree.ParseError:
+        return 0, 1
+    found = [[int(suite.get(key, 0)) for key in
+              ('tests', 'errors', 'failures', 'skipped')] for suite in suites]
+    failed = sum(sum(suite[1:]) for suite in found)
+    return sum(suite[0] for suite in found) - failed, failed
+
+
+def summary(*junits):
+    """(passed, failed) of some runs of pytest together."""
+    return tuple(map(sum, zip(*map(counts, junits))))
+
+
+def slowest(junits, count=10):
+    """The tests that took longest: (seconds, name)."""
+    cases = [case for junit in junits if sum(counts(junit))
+             for case in ElementTree.parse(junit).getroot().iter('testcase')]
+    times = [(float(case.get('time', 0)),
+              f"{case.get('classname', '').replace('.', '/')}.py {case.get('name')}")
+             for case in cases]
+    return sorted(times, reverse=True)[:count]
+
+
+def print_times(parts):
+    """Print where the time went: builds, parts of the run, the slowest tests."""
+    say('\nWhere the time went, in seconds:')
+    for title, seconds in [*common.SPENT, *parts]:
+        if seconds >= 1:
+            say(f'{seconds:7.0f}  {title}')
+    say('The slowest tests:')
+    for seconds, name in slowest(PARTS.values()):
+        say(f'{seconds:7.0f}  {name}')
+
+
+def neighbours():
+    """How many tests may run at a time: as many as CPUs and memory allow."""
+    text = Path('/proc/meminfo').read_text(encoding='ascii')
+    available = int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
+    return max(1, min(jobs(), available // NEIGHBOUR))
+
+
+def run_part(part, junit, target, workers):
+    """Run one part of the tests; return pytest's status."""
+    parallel = ['-n', str(workers), '--dist', 'loadgroup'] if workers > 1 else []
+    resumed = ['-p', 'harness.resume'] if target == 'long' else []
+    status = subprocess.call(
+        [PYTHON, '-B', '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
+         *resumed, *parallel, f'--junitxml={junit}',
+         '-m', f'({selection.expression(target)}) and {part}', *selection.words()],
+        cwd=ROOT, stdin=subprocess.DEVNULL)
+    # What is left of a part that is resumed may be nothing.
+    return 0 if status == 5 else status
+
+
+def run_parts(chosen, target):
+    """Run the tests; return whether one has failed, and how long each part took."""
+    status, times = 0, []
+    for part, junit in PARTS.items():
+        if not any(('alone' in test['marks']) == (part == 'alone') for test in chosen):
+            continue
+        workers = 1 if part == 'alone' or target in ONE_BY_ONE else neighbours()
+        started = time.monotonic()
+        status = run_part(part, junit, target, workers) or status
+        times.append((f'tests, {workers} at a time', time.monotonic() - started))
+    return status, times
+
+
+def prepare_tests(chosen, prepare):
+    """Build what the chosen tests need; say what they need of the host."""
+    root = sum(test['root'] for test in chosen)
+    if root and os.geteuid():
+        warn(f'not root: {root} tests that reserve huge pages of the host will fail')
+    if all('check' in test['marks'] for test in chosen):
+        return
+    prepare()
+    for machine in kunit.TESTED:
+        if any(test['group'] == f'kunit-{machine}' for test in chosen):
+            kunit.build(machine)
+
+
+def tests(target=None, prepare=build.everything):
+    """make test: everything, then all tests; the last line is the count."""
+    for junit in PARTS.values():
+        junit.unlink(missing_ok=True)
+    earlier, status, times = set(), 1, []
+    try:
+        packages.install(packages.CHECKING)
+        chosen = selection.selected(target)
+        prepare_tests(chosen, prepare)
+        if target == 'long':
+            earlier = resume.begin(os.environ.get('FORCE') == '1')
+            earlier &= {test['name'] for test in chosen}
+            say(f'{len(earlier)} tests passed before; FORCE=1 runs them again')
+        status, times = run_parts(chosen, target)
     except Exception as error:  # pylint: disable=broad-except
-        ready = False
         print(f'error: {error}', file=sys.stderr, flush=True)
-    status = 1
-    if ready:
-        status = subprocess.call(
-            [PYTHON, '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
-             f'--junitxml={junit}', '-m', marked,
-             *shlex.split(os.environ.get('TESTS', 'tests'))],
-            cwd=ROOT, stdin=subprocess.DEVNULL)
-    passed, failed = summary(junit)
+    print_times(times)
+    passed, failed = summary(*PARTS.values())
+    passed += len(earlier)
     if (status or not passed) and not failed:
         failed = 1
     say(f'{passed} passed, {failed} failed')

@@ -29,6 +29,7 @@ class FailuresAtOnce:
                 report.longreprtext.splitlines()[-60:]))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     """Print failures where there is a terminal: not in a worker of pytest-xdist."""
     terminal = config.pluginmanager.get_plugin('terminalreporter')

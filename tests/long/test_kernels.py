@@ -8,7 +8,8 @@ from harness.limits import PROGRAM
 from harness.vm import KERNELS, MIB
 from tests.support.accounts import FORMATS, check_totals
 
-pytestmark = pytest.mark.long
+# Kernels are built, one after another.
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 # In place of what base/kernel.config says.
 VARIANTS = {

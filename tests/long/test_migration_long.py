@@ -66,6 +66,7 @@ def build_mutant(patch):
     return program
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize('patch', MUTANTS, ids=lambda patch: patch.stem)
 def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
     """What test_many does tells a QEMU that loses pages from one that does not.

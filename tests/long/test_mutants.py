@@ -11,10 +11,12 @@ import pytest
 from harness import kunit
 from harness.build import build_qemu
 from harness.common import BUILD, LOGS
+from harness.limits import COMMAND
 from harness.vm import QEMUS, SPLATS
 from tests.support import mutant, qemu_tests
 
-pytestmark = pytest.mark.long
+# The faults share trees and build folders.
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 QEMU = mutant.FOLDER / 'qemu'
 PATCHES = [patch for patch in mutant.MUTANTS
@@ -26,7 +28,8 @@ def by_kunit(name, suite, **where):
     log = LOGS / f'mutant-{name}.log'
     assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log
     # A kernel that hangs has been caught, too.
-    status = kunit.kunit_py('run', 'uml-debug', log, '--timeout=120', suite, **where)
+    status = kunit.kunit_py('run', 'uml-debug', log, f'--timeout={COMMAND}', suite,
+                            **where)
     splats = [line for line in kunit.kernel_log('uml-debug', where.get('out', BUILD))
               if SPLATS.search(line)]
     return splats or status
@@ -66,7 +69,7 @@ def test_caught(patch, request):
     elif how == 'unit':
         found = by_unit(patch)
     else:
-        assert request.getfixturevalue('huge_pages').exists()
+        request.getfixturevalue('huge_pages')
         found = by_qtest(patch, request.getfixturevalue('tmp_path'))
     assert found, f'{patch.name} was not caught'
     print(str(found)[:200])
@@ -80,9 +83,9 @@ def test_nothing_found_without_fault(suite):
     assert not by_kunit(f'none-{suite}', suite)
 
 
-def test_nothing_found_in_qemu_without_fault(tmp_path, huge_pages):
+@pytest.mark.usefixtures('huge_pages')
+def test_nothing_found_in_qemu_without_fault(tmp_path):
     """Nor do the tests of QEMU."""
-    assert huge_pages.exists()
     unit = qemu_tests.build(f'tests/unit/{qemu_tests.NAME}')
     assert complaint(qemu_tests.check, [unit, '--tap', '-k']) is None
     wrapper = qemu_tests.with_firmware(QEMUS['ours'], tmp_path)

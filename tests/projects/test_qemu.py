@@ -21,16 +21,16 @@ def test_decoder():
     check([build(f'tests/unit/{NAME}'), '--tap', '-k'])
 
 
-def test_device_through_qtest(tmp_path, huge_pages):
+@pytest.mark.usefixtures('huge_pages')
+def test_device_through_qtest(tmp_path):
     """The qtests of the device: real queues, good and bad messages, migration."""
-    assert huge_pages.exists()
     qtest(build('tests/qtest/qos-test'), with_firmware(QEMUS['ours'], tmp_path))
 
 
 @pytest.mark.long
-def test_under_sanitizers(huge_pages):
+@pytest.mark.usefixtures('huge_pages')
+def test_under_sanitizers():
     """The same in a build with ASan and UBSan, which have nothing to say."""
-    assert huge_pages.exists()
     fuzz.build()
     env = fuzz.sanitizer_environment()
     check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
@@ -38,6 +38,7 @@ def test_under_sanitizers(huge_pages):
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_end_to_end_under_sanitizers():
     """Guests and migrations on such a QEMU: it ends with the first finding."""
     fuzz.build()

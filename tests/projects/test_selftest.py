@@ -13,7 +13,11 @@ import pytest
 from harness.build import compiler_environment, kernel_variant
 from harness.common import BUILD, SRC, run_logged
 from harness.initramfs import entry
-from harness.vm import FIRMWARE, GIB, KERNELS, MIB, QEMUS, Guest, Refused, accelerator
+from harness.limits import PROGRAM
+from harness.vm import FIRMWARE, GIB, KERNELS, MIB, QEMUS, Refused, accelerator
+
+# What is installed is one folder.
+pytestmark = pytest.mark.xdist_group('selftest')
 
 INSTALLED = BUILD / 'guest' / 'kselftest'
 TESTS = ('features', 'accounting', 'vm_events', 'debugfs', 'host_requests',
@@ -30,8 +34,6 @@ SHAPES = {'legacy': ({}, {'host_requests'}),
                            {'debugfs', 'host_requests', 'tracepoints'}),
           'stock QEMU': ({'qemu': 'stock'}, {'host_requests'})}
 KTAP = re.compile(r'^(ok|not ok) (\d+) balloon\.(\w+)( # SKIP.*)?$', re.M)
-# Seconds that the selftest may take.
-LIMIT = 300
 TARGETS = (896 * MIB, 512 * MIB, 700 * MIB, GIB, 600 * MIB)
 
 
@@ -48,29 +50,28 @@ def fixture_program():
     return INSTALLED / 'balloon' / 'virtio_balloon'
 
 
-@pytest.fixture(name='guest_with', scope='module')
-def fixture_guest_with(program, tmp_path_factory):
-    """A function that makes guests with the selftest: one archive after another."""
-    def make(name, kernel='ours', **options):
-        initrd = tmp_path_factory.mktemp('selftest') / 'initramfs'
+@pytest.fixture(name='guest_with')
+def fixture_guest_with(program, boot, tmp_path):
+    """A function that boots a guest with the selftest: one archive after another."""
+    def make(kernel='ours', **options):
+        initrd = tmp_path / 'initramfs'
         shutil.copy(KERNELS[kernel] / 'initramfs', initrd)
         with open(initrd, 'ab') as archive:
             archive.write(entry(1, 'bin/virtio_balloon_selftest',
                                 stat.S_IFREG | 0o755, program.read_bytes()))
             archive.write(entry(2, 'TRAILER!!!', 0))
-        return Guest(name=f'selftest-{name}', kernel=kernel, memory=GIB,
-                     args=['-initrd', str(initrd)], **options)
+        return boot(kernel=kernel, memory=GIB, args=['-initrd', str(initrd)], **options)
     return make
 
 
 def keep_moving(guest, job, requests):
     """Let the balloon's size change, and ask for things, until a job has ended."""
     kinds = itertools.cycle(('unused-pages', 'reclaim', 'sync'))
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + PROGRAM
     for target in itertools.cycle(TARGETS):
         if not job.running:
             return
-        assert time.monotonic() < end, f'the selftest takes longer than {LIMIT} s'
+        assert time.monotonic() < end, f'the selftest takes longer than {PROGRAM} s'
         guest.set_target(target)
         # Not too often: each is an interrupt for the guest.
         time.sleep(0.5)
@@ -80,21 +81,6 @@ def keep_moving(guest, job, requests):
             except Refused:
                 # One runs still, or the driver is being bound again.
                 pass
-
-
-@pytest.fixture(name='run', scope='module', params=SHAPES)
-def fixture_run(request, guest_with):
-    """(results by test, what may be skipped, output) for a set of features."""
-    properties, missing = SHAPES[request.param]
-    name = request.param.replace(' ', '-')
-    with guest_with(name, **properties) as guest:
-        guest.load_balloon()
-        job = guest.spawn('virtio_balloon_selftest')
-        keep_moving(guest, job, properties.get('host_request'))
-        output = job.wait(check=False)
-        if 'not ok' in output:
-            output += guest.console_tail()
-    return results_of(output), missing, output
 
 
 def results_of(output):
@@ -110,24 +96,25 @@ def test_installed(program):
         ['balloon:virtio_balloon']
 
 
-def test_complete(run):
-    """The selftest has the tests that are asked for below, and ran them all."""
-    results, _, output = run
+@pytest.mark.parametrize('shape', SHAPES)
+def test_selftest(guest_with, shape):
+    """All tests of the selftest run; what was negotiated must not be skipped."""
+    properties, missing = SHAPES[shape]
+    guest = guest_with(**properties)
+    job = guest.spawn('virtio_balloon_selftest')
+    keep_moving(guest, job, properties.get('host_request'))
+    output = job.wait(check=False)
+    results = results_of(output)
     assert tuple(results) == TESTS, output
-
-
-@pytest.mark.parametrize('name', TESTS)
-def test_selftest(run, name):
-    """Each line of the selftest; what was negotiated must not be skipped."""
-    results, missing, output = run
-    wanted = ('ok', 'skip') if name in missing else ('ok',)
-    assert results.get(name) in wanted, output
+    bad = [name for name, verdict in results.items()
+           if verdict != 'ok' and not (verdict == 'skip' and name in missing)]
+    assert not bad, output + guest.console_tail()
 
 
 def test_no_driver(guest_with):
     """A guest without a balloon skips all."""
-    with guest_with('none') as guest:
-        output = guest.spawn('virtio_balloon_selftest').wait(check=False)
+    guest = guest_with(load=False)
+    output = guest.spawn('virtio_balloon_selftest').wait(check=False)
     assert results_of(output) == dict.fromkeys(TESTS, 'skip'), output
 
 
@@ -139,8 +126,8 @@ def test_vmtest():
                      *(f'-L {path}' for path in FIRMWARE)])
     done = subprocess.run(
         [SRC / 'linux/tools/testing/selftests/balloon/vmtest.sh', '-q', qemu,
-         '-k', kernel / 'bzImage'], capture_output=True, text=True, timeout=1500,
-        check=False)
+         '-k', kernel / 'bzImage'], capture_output=True, text=True,
+        timeout=PROGRAM, check=False)
     verdicts = re.findall(r'^(ok|not ok) \d+ (\S+)$', done.stdout, re.M)
     assert verdicts == [('ok', name) for name in (
         'legacy', 'page-bitmap', 'host-request', 'page-bitmap+host-request',

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A plugin for pytest: a run that was ended goes on where it was.
+
+The names of tests that have passed are kept in a file, below a line that names the
+state of series and tests. What another state has passed does not count.
+"""
+
+import hashlib
+
+from harness import tree
+from harness.common import BUILD, QUEUES, ROOT
+
+FINISHED = BUILD / 'test-long.finished'
+# What this run leaves out. It does not change meanwhile: workers collect at any time.
+EARLIER = BUILD / 'test-long.earlier'
+
+
+def state():
+    """A sum of the series, the tests, and what runs them."""
+    parts = [tree.rev(tree.tree(queue), 'HEAD') for queue in QUEUES]
+    for folder in ('base', 'guest', 'harness', 'patches', 'tests'):
+        parts += [f'{path.relative_to(ROOT)} '
+                  f'{hashlib.sha256(path.read_bytes()).hexdigest()}'
+                  for path in sorted((ROOT / folder).rglob('*'))
+                  if path.is_file() and '__pycache__' not in path.parts]
+    return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+
+def begin(afresh):
+    """Note what has been passed in this state; return how many that are."""
+    now = state()
+    lines = FINISHED.read_text(encoding='utf-8').splitlines() \
+        if FINISHED.exists() and not afresh else []
+    if lines[:1] != [now]:
+        lines = [now]
+    text = '\n'.join(lines) + '\n'
+    for path in (FINISHED, EARLIER):
+        path.write_text(text, encoding='utf-8')
+    return set(lines[1:])
+
+
+def plain(name):
+    """The name of a test without the group that pytest-xdist adds."""
+    return name.rsplit('@', 1)[0] if name.rfind('@') > name.rfind(']') else name
+
+
+class Record:
+    """Writes down which tests have passed."""
+
+    def __init__(self):
+        self.failed = set()
+
+    def pytest_runtest_logreport(self, report):
+        """Note a test whose last part is over, if no part of it failed."""
+        if not report.passed:
+            self.failed.add(report.nodeid)
+        if report.when == 'teardown' and report.nodeid not in self.failed:
+            with open(FINISHED, 'a', encoding='utf-8') as file:
+                file.write(plain(report.nodeid) + '\n')
+
+
+def pytest_configure(config):
+    """Record in one process only: the workers' reports come to it."""
+    if not hasattr(config, 'workerinput'):
+        config.pluginmanager.register(Record())
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what has been passed before."""
+    earlier = set(EARLIER.read_text(encoding='utf-8').splitlines()[1:])
+    out = [item for item in items if plain(item.nodeid) in earlier]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if plain(item.nodeid) not in earlier]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which tests a selection has: pytest collects them, and nothing is built or run.
+
+As a program: python3 -m harness.selection FILE WORD... writes them to a file.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.common import ROOT, Failure
+
+PYTHON = '/usr/bin/python3'
+# Marks of tests that make test leaves to other targets.
+ELSEWHERE = {'long': 'make test-long', 'lint': 'make lint', 'arch': 'make test-arch',
+             'field': 'make test-field'}
+
+
+def words():
+    """The selection as words for pytest: TESTS, or all tests."""
+    return shlex.split(os.environ.get('TESTS', 'tests'))
+
+
+def expression(target):
+    """The expression of marks that selects a target's tests; None: make test."""
+    return target or f"not ({' or '.join(ELSEWHERE)})"
+
+
+def belongs(marks, target):
+    """Whether a test with these marks is one of a target's."""
+    return target in marks if target else not set(marks) & set(ELSEWHERE)
+
+
+class Collector:
+    """A plugin for pytest that keeps what has been collected."""
+
+    def __init__(self):
+        self.tests = []
+
+    def pytest_collection_finish(self, session):
+        """Keep the names, marks and groups of all tests."""
+        for item in session.items:
+            group = item.get_closest_marker('xdist_group')
+            self.tests.append({
+                'name': item.nodeid, 'group': group.args[0] if group else '',
+                'marks': sorted({mark.name for mark in item.iter_markers()}),
+                'root': 'huge_pages' in item.fixturenames})
+
+
+def collected():
+    """Return all tests of the selection, whatever their target is."""
+    with tempfile.NamedTemporaryFile('r', suffix='.json') as out:
+        done = subprocess.run(
+            [PYTHON, '-B', '-m', 'harness.selection', out.name, *words()], cwd=ROOT,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        text = out.read()
+    if not text:
+        raise Failure(f'pytest cannot collect {" ".join(words())}:\n'
+                      f'{done.stdout[-3000:]}{done.stderr[-3000:]}')
+    return json.loads(text)
+
+
+def selected(target):
+    """Return a target's tests of the selection; say where they are if it has none."""
+    found = collected()
+    mine = [test for test in found if belongs(test['marks'], target)]
+    if not mine:
+        theirs = sorted({line for test in found for mark, line in ELSEWHERE.items()
+                         if mark in test['marks']}) or ['make test'] * bool(found)
+        raise Failure('no test selected' + (
+            f": these belong to {', '.join(theirs)}" if theirs else ''))
+    return mine
+
+
+def main(path, *given):
+    """Collect, and write what there is unless pytest failed."""
+    import pytest
+    collector = Collector()
+    status = pytest.main(['--collect-only', '-q', '-m', '', *given],
+                         plugins=[collector])
+    if status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        Path(path).write_text(json.dumps(collector.tests), encoding='utf-8')
+    return status
+
+
+if __name__ == '__main__':
+    sys.exit(main(*sys.argv[1:]))
