@@ -127,14 +127,13 @@ def slowest(junits, count=10):
 
 
 def print_times(parts):
-    """Print where the time went: builds, parts of the run, the slowest tests."""
+    """Print where the time went: builds, parts of the run, then the slowest tests."""
     say('\nWhere the time went, in seconds:')
     for title, seconds in [*common.SPENT, *parts]:
         if seconds >= 1:
             say(f'{seconds:7.0f}  {title}')
-    say('The slowest tests:')
     for seconds, name in slowest(PARTS.values()):
-        say(f'{seconds:7.0f}  {name}')
+        say(f'{seconds:7.1f}  {name}')
 
 
 def neighbours():
@@ -187,10 +186,10 @@ def tests(target=None, prepare=build.everything):
     """make test: everything, then all tests; the last line is the count."""
     for junit in PARTS.values():
         junit.unlink(missing_ok=True)
+    packages.install(packages.CHECKING)
+    chosen = selection.selected(target)
     earlier, status, times = set(), 1, []
     try:
-        packages.install(packages.CHECKING)
-        chosen = selection.selected(target)
         prepare_tests(chosen, prepare)
         if target == 'long':
             earlier = resume.begin(os.environ.get('FORCE') == '1')
