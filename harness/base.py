@@ -163,8 +163,7 @@ def versions(suite, pattern, kind):
     names = [pattern]
     if any(c in pattern for c in '*?['):
         _, out, _ = run_apt(suite, 'apt-cache', 'pkgnames')
-        names = sorted(n for n in out.split() if fnmatch.fnmatchcase(n, pattern)
-                       and re.fullmatch(r'[a-z-]+[0-9.]+', n))
+        names = sorted(n for n in out.split() if fnmatch.fnmatchcase(n, pattern))
     if not names:
         return []
     _, out, _ = run_apt(suite, 'apt-cache', 'madison', *names)
@@ -203,10 +202,10 @@ def search(base):
             tried.append(f'{suite}: {package} {version} does not serve')
     if base.newer:
         yield from search_newer(base, reached, tried)
-    raise Failure(
-        f"no {base.name} {' or '.join(base.accept)} to be had. Tried "
-        + '; '.join(tried) + f'. Name a tree of your own: '
-        f'make {base.key.upper()}_SRC=/path/to/{base.key}')
+    own = f'. Name a tree of your own: make {base.key.upper()}_SRC=/path/to/' \
+        f'{base.key}' if base.key in QUEUES else ''
+    raise Failure(f"no {base.name} {' or '.join(base.accept)} to be had. Tried "
+                  + '; '.join(tried) + own)
 
 
 def search_newer(base, suites, tried):
@@ -214,7 +213,9 @@ def search_newer(base, suites, tried):
     later = {}
     for suite in suites:
         for package, version in versions(suite, base.newer, base.kind):
-            if order(version) > order(base.recorded) \
+            # Not linux-source-7.4-rt, nor what else begins like it.
+            if re.fullmatch(r'[a-z-]+[0-9.]*', package) \
+                    and order(version) > order(base.recorded) \
                     and not accepted(base, version):
                 later.setdefault((package, version), suite)
     for package, version in sorted(later, key=lambda pv: order(pv[1])):
