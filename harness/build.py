@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build kernels, QEMUs and the guest's initramfs; make and ninja decide what.
 
-Our pair is built from build/src into build/kernel and build/qemu, the stock
-pair from build/stock/src into build/stock/kernel and build/stock/qemu. The two
-look alike seen from the object folders, so that ccache compiles a file once
-where both have it.
+Our pair is built from build/src into build/kernel and build/qemu. The stock
+pair is Debian's own kernel, and a QEMU built from build/stock/src into
+build/stock/qemu. The two QEMUs look alike seen from the object folders, so that
+ccache compiles a file once where both have it.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from pathlib import Path
 from harness import base, packages, tree
 from harness.arch import OTHERS, X86
 from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
-                            jobs, run_logged)
-from harness.initramfs import make_initramfs
+                            jobs, run_logged, warn)
+from harness.initramfs import make_initramfs, modules, packaged_modules
 
 FRAGMENT = ROOT / 'base' / 'kernel.config'
 QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
@@ -25,6 +25,8 @@ QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
                 '--enable-kvm', '--disable-docs', '--disable-tools',
                 '--disable-guest-agent', '--disable-install-blobs',
                 '--disable-debug-info')
+# Those that ours has as modules, too, and tests or guest/init load.
+STOCK_MODULES = ('virtio_balloon', 'virtio_blk', 'virtio_mem', 'virtio_mmio')
 
 
 def compiler_environment(env=None):
@@ -124,7 +126,7 @@ def kernel():
     out = BUILD / 'kernel'
     build_kernel('kernel', SRC / 'linux', out, 'kernel.log')
     copy_if_newer(out / X86.image, out / 'bzImage')
-    make_initramfs(out, out / 'initramfs')
+    make_initramfs(modules(out), out / 'initramfs')
 
 
 def kernel_variant(name, own):
@@ -133,7 +135,7 @@ def kernel_variant(name, own):
     build_kernel(f'kernel, {name}', SRC / 'linux', out, f'kernel-{name}.log',
                  own=own)
     copy_if_newer(out / X86.image, out / 'bzImage')
-    make_initramfs(out, out / 'initramfs')
+    make_initramfs(modules(out), out / 'initramfs')
     return out
 
 
@@ -191,7 +193,7 @@ def arches():
         build_kernel(f'kernel for {arch.name}', SRC / 'linux', out,
                      f'kernel-{arch.name}.log', arch, own.read_text('utf-8'))
         copy_if_newer(out / arch.image, out / Path(arch.image).name)
-        make_initramfs(out, out / 'initramfs', arch)
+        make_initramfs(modules(out), out / 'initramfs', arch)
     build_qemus('QEMU for other architectures', SRC / 'qemu',
                 BUILD / 'arch' / 'qemu', 'arch-qemu',
                 [arch.qemu for arch in OTHERS])
@@ -215,6 +217,26 @@ def stock_tree(queue):
     return folder
 
 
+def stock_kernel():
+    """Debian's kernel for clouds, with the modules that guests need."""
+    release, drivers = (next(base.tool(f'stock-{what}').glob('usr/lib/modules/*'))
+                        for what in ('binary', 'modules'))
+    if release.name != drivers.name:
+        raise Failure(f'the stock kernel is {release.name}, its modules are of '
+                      f'{drivers.name}: remove build/tools/stock-* and '
+                      'build/download/stock-*, and run make stock')
+    version = tree.base_version(tree.tree('linux'))[1]
+    if own_release(version) != own_release(release.name):
+        warn(f'the stock kernel is {release.name}, ours was made from {version}')
+    copy_if_newer(release / 'vmlinuz', STOCK / 'bzImage')
+    make_initramfs(packaged_modules(drivers, STOCK_MODULES), STOCK / 'initramfs')
+
+
+def own_release(version):
+    """The kernel's own part of a version: 7.3.4 of 7.3.4-1~bpo13+1."""
+    return re.match(r'[0-9.]*', base.upstream(version))[0]
+
+
 def stock():
     """make stock: build/stock/bzImage and build/stock/qemu-system-x86_64.
 
@@ -222,21 +244,17 @@ def stock():
     """
     for queue in QUEUES:
         tree.ensure(queue, strict=False)
-    folders = [stock_tree(queue) for queue in QUEUES]
-    state = hashlib.sha256(repr([
-        [tree.rev(folder, 'HEAD') for folder in folders], QEMU_OPTIONS,
-        FRAGMENT.read_text(encoding='utf-8')]).encode()).hexdigest()
+    folder = stock_tree('qemu')
+    state = hashlib.sha256(repr([tree.rev(folder, 'HEAD'), QEMU_OPTIONS])
+                           .encode()).hexdigest()
     stamp = STOCK / 'complete.stamp'
     if not stamp.exists() or stamp.read_text() != state:
         stamp.unlink(missing_ok=True)
-        build_kernel('stock kernel', folders[0], STOCK / 'kernel',
-                     'stock-kernel.log')
-        build_qemu('stock QEMU', folders[1], STOCK / 'qemu', 'stock-qemu')
+        build_qemu('stock QEMU', folder, STOCK / 'qemu', 'stock-qemu')
         stamp.write_text(state)
-    copy_if_newer(STOCK / 'kernel' / X86.image, STOCK / 'bzImage')
     copy_if_newer(STOCK / 'qemu/qemu-system-x86_64',
                   STOCK / 'qemu-system-x86_64')
-    make_initramfs(STOCK / 'kernel', STOCK / 'initramfs')
+    stock_kernel()
 
 
 def everything():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Pack the guest's files: busybox, our static programs, the kernel's modules."""
 
+import lzma
 import os
 import shutil
 import stat
@@ -38,6 +39,23 @@ def modules(objects):
             for line in listing.read_text().split()]
 
 
+def packaged_modules(folder, names):
+    """Modules of a Debian package by name."""
+    found = []
+    for name in names:
+        path = next(folder.rglob(f'{name}.ko*'), None)
+        if path is None:
+            raise Failure(f'{folder.name}, the stock kernel, has no {name}.ko')
+        found.append(path)
+    return found
+
+
+def content(path):
+    """What a file holds, a compressed one unpacked."""
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.suffix == '.xz' else data
+
+
 def entry(number, name, mode, data=b'', device=(0, 0)):
     """One file of a cpio archive in the "newc" format."""
     fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device,
@@ -58,16 +76,16 @@ def find_busybox(arch):
     return Path(busybox)
 
 
-def make_initramfs(objects, target, arch=X86):
-    """Write the initramfs of the kernel built in a folder, if it changes."""
+def make_initramfs(drivers, target, arch=X86):
+    """Write an initramfs with a kernel's modules, if it changes."""
     files = {'init': GUEST / 'init', 'bin/leaks': GUEST / 'leaks',
              'bin/busybox': find_busybox(arch)}
     files |= {f'bin/{n}': p for n, p in build_programs(arch).items()}
-    files |= {f'lib/modules/{p.name}': p for p in modules(objects)}
+    files |= {f"lib/modules/{p.name.removesuffix('.xz')}": p for p in drivers}
     folders = ('bin', 'dev', 'lib', 'lib/modules', 'proc', 'sys', 'tmp')
     parts = [(name, stat.S_IFDIR | 0o755, b'', (0, 0)) for name in folders]
     parts.append(('dev/console', stat.S_IFCHR | 0o600, b'', (5, 1)))
-    parts += [(name, stat.S_IFREG | 0o755, path.read_bytes(), (0, 0))
+    parts += [(name, stat.S_IFREG | 0o755, content(path), (0, 0))
               for name, path in files.items()]
     parts.append(('TRAILER!!!', 0, b'', (0, 0)))
     image = b''.join(entry(i, *part) for i, part in enumerate(parts, 1))
