@@ -76,12 +76,15 @@ def write_config(make, out, env, fragment):
     capture([*make, 'olddefconfig'], env=env)
 
 
-def kernel_options(own=''):
-    """base/kernel.config, with other lines in place of some."""
+def kernel_options(arch=X86, own=''):
+    """base/kernel.config, with an architecture's lines and others in place of some."""
     fragment = FRAGMENT.read_text(encoding='utf-8')
-    for name in re.findall(r'(?m)^CONFIG_\w+=', own):
-        fragment = re.sub(rf'(?m)^{name}.*\n', '', fragment)
-    return fragment + own
+    named = FRAGMENT.with_name(f'{arch.name}.config').read_text(encoding='utf-8')
+    for more in (named, own):
+        for name in re.findall(r'(?m)^CONFIG_\w+=', more):
+            fragment = re.sub(rf'(?m)^{name}.*\n', '', fragment)
+        fragment += more
+    return fragment
 
 
 def configure_kernel(make, out, env, fragment):
@@ -109,14 +112,14 @@ def kernel_make(source, out, arch, prefix):
 def build_kernel(title, source, out, log, arch=X86, own=''):
     """Build the image and the modules of a kernel tree.
 
-    own: options in place of those in base/kernel.config
+    own: options in place of those in base/*.config
     """
     env = compiler_environment()
     out.mkdir(parents=True, exist_ok=True)
     make = [*kernel_make(source, out, arch.kernel, arch.prefix),
             'KBUILD_BUILD_TIMESTAMP=1970-01-01', 'KBUILD_BUILD_USER=build',
             'KBUILD_BUILD_HOST=build', 'LOCALVERSION=']
-    configure_kernel(make, out, env, kernel_options(own))
+    configure_kernel(make, out, env, kernel_options(arch, own))
     run_logged(title, [*make, Path(arch.image).name, 'modules'], log, env=env)
 
 
@@ -189,9 +192,8 @@ def arches():
         tree.ensure(queue, strict=False)
     for arch in OTHERS:
         out = arch.folder
-        own = FRAGMENT.with_name(f'{arch.name}.config')
         build_kernel(f'kernel for {arch.name}', SRC / 'linux', out,
-                     f'kernel-{arch.name}.log', arch, own.read_text('utf-8'))
+                     f'kernel-{arch.name}.log', arch)
         copy_if_newer(out / arch.image, out / Path(arch.image).name)
         make_initramfs(modules(out), out / 'initramfs', arch)
     build_qemus('QEMU for other architectures', SRC / 'qemu',
