@@ -133,8 +133,18 @@ def kernel():
 
 
 def kernel_variant(name, own):
-    """Our kernel with other options, in a folder for Guest; return the folder."""
+    """Our kernel with other options, in a folder for Guest; return the folder.
+
+    It starts from a copy of build/kernel, if that is there: only what the options
+    change is built.
+    """
     out = BUILD / 'variants' / name
+    if not out.exists() and (BUILD / 'kernel' / 'bzImage').exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = out.with_name(f'{name}.part')
+        shutil.rmtree(part, ignore_errors=True)
+        capture(['cp', '-a', '--reflink=auto', BUILD / 'kernel', part])
+        part.rename(out)
     build_kernel(f'kernel, {name}', SRC / 'linux', out, f'kernel-{name}.log',
                  own=own)
     copy_if_newer(out / X86.image, out / 'bzImage')
