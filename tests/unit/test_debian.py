@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What fetching does when the archive, the network or the disk does not."""
+"""What fetching does when the archive, the network or the disk fails."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 
 import pytest
 
-from harness import base, build, packages, run
+from harness import build, run
 from harness.common import Failure
+from harness.debian import apt as debian_apt
+from harness.debian import archive, packages
+
+pytestmark = pytest.mark.check
 
 
 class FakeApt:
@@ -40,29 +45,29 @@ class FakeApt:
 @pytest.fixture(name='apt')
 def fixture_apt(tmp_path, monkeypatch):
     """A function that puts a fake apt in place; downloads go to tmp_path."""
-    monkeypatch.setattr(base, 'APT', tmp_path / 'apt')
-    monkeypatch.setattr(base, 'DOWNLOAD', tmp_path / 'download')
-    monkeypatch.setattr(base, 'mirror', lambda: 'http://mirror')
+    monkeypatch.setattr(debian_apt, 'STATE', tmp_path / 'apt')
+    monkeypatch.setattr(archive, 'DOWNLOAD', tmp_path / 'download')
+    monkeypatch.setattr(debian_apt, 'mirror', lambda: 'http://mirror')
 
     def put(suites, fault=''):
         fake = FakeApt(suites, fault)
-        monkeypatch.setattr(base, 'run_apt', fake)
+        monkeypatch.setattr(debian_apt, 'run_apt', fake)
         return fake
 
     return put
 
 
-LINUX = base.Base('linux', 'Linux', 'binary', 'linux-source-7.3', ('7.3.*',),
-                  ('one', 'two'), 'linux-source-[0-9]*', '7.3.4-1')
+LINUX = archive.Source('linux', 'Linux', 'binary', 'linux-source-7.3', ('7.3.*',),
+                        ('one', 'two'), 'linux-source-[0-9]*', '7.3.4-1')
 
 
 def test_first_suite_that_has_it(apt):
     """Suites are asked in order, and no further than needed."""
     fake = apt({'one': [], 'two': [('linux-source-7.3', '7.3.9-1')]})
-    found = next(base.search(LINUX))
+    found = next(archive.search(LINUX))
     assert (found.suite, found.version, found.newer) == ('two', '7.3.9-1', False)
     apt({'one': [('linux-source-7.3', '7.3.9-1')], 'two': []})
-    assert next(base.search(LINUX)).suite == 'one'
+    assert next(archive.search(LINUX)).suite == 'one'
     assert fake.commands[0][0] == 'one'
 
 
@@ -73,17 +78,33 @@ def test_nearest_newer_release(apt):
                  ('linux-source-6.12', '6.12.1-1')], 'two': []})
     found = []
     with pytest.raises(Failure, match='does not apply'):
-        for candidate in base.search(LINUX):
+        for candidate in archive.search(LINUX):
             found.append(candidate)
     assert [f.version for f in found] == ['7.4.2-1', '7.10.1-1']
     assert all(f.newer for f in found)
+
+
+@pytest.mark.parametrize('later, earlier', (
+    ('7.4-1', '7.4~rc1-1'),
+    ('7.3.4-1', '7.3.4-1~bpo13+1'),
+    ('7.10.1-1', '7.4.2-1'),
+    ('10.0.13+ds-0+deb13u1', '10.0.13+ds-0')))
+def test_versions_are_in_the_order_of_dpkg(apt, later, earlier):
+    """A release candidate and a backport come before the release."""
+    assert debian_apt.is_later(later, earlier)
+    assert not debian_apt.is_later(earlier, later)
+    assert not debian_apt.is_later(later, later)
+    assert sorted((later, earlier), key=debian_apt.VERSION_ORDER) == [earlier, later]
+    apt({'one': [('linux', earlier), ('linux', later)]})
+    source = dataclasses.replace(LINUX, package='linux', accept=('*',))
+    assert next(archive.search(source)).version == later
 
 
 def test_nothing_serves(apt):
     """The message names every suite, what it lacked, and the way out."""
     apt({'one': []})
     with pytest.raises(Failure) as error:
-        next(base.search(LINUX))
+        next(archive.search(LINUX))
     for words in ('one: no linux-source-7.3', 'two: the mirror does not have it',
                   'LINUX_SRC='):
         assert words in str(error.value)
@@ -100,42 +121,42 @@ def test_faults_are_named(apt, stderr, words):
     """Each kind of failure gets words that say what to do."""
     apt({}, stderr)
     with pytest.raises(Failure, match=words):
-        next(base.search(LINUX))
+        next(archive.search(LINUX))
 
 
 def test_no_network_for_real(tmp_path, monkeypatch):
     """The real apt, with a mirror that is not there."""
-    monkeypatch.setattr(base, 'APT', tmp_path / 'apt')
-    monkeypatch.setattr(base, 'mirror', lambda: 'http://127.0.0.1:9/debian')
+    monkeypatch.setattr(debian_apt, 'STATE', tmp_path / 'apt')
+    monkeypatch.setattr(debian_apt, 'mirror', lambda: 'http://127.0.0.1:9/debian')
     with pytest.raises(Failure, match='check the network'):
-        next(base.search(LINUX))
+        next(archive.search(LINUX))
 
 
 def test_broken_download_is_noticed(apt):
     """A file that changed, or a download cut off, is not taken for good."""
     apt({'one': [('linux-source-7.3', '7.3.4-1')]})
-    found = next(base.search(LINUX))
-    base.download(LINUX, found)
-    folder = base.DOWNLOAD / 'linux'
-    assert base.downloaded(LINUX) == found
+    found = next(archive.search(LINUX))
+    archive.download(LINUX, found)
+    folder = archive.DOWNLOAD / 'linux'
+    assert archive.downloaded(LINUX) == found
     (folder / 'package.deb').write_text('contemt')
-    assert base.downloaded(LINUX) is None
+    assert archive.downloaded(LINUX) is None
     assert not folder.exists()
-    base.download(LINUX, found)
-    (folder / base.STAMP).unlink()
-    assert base.downloaded(LINUX) is None
-    base.download(LINUX, found)
-    stamp = json.loads((folder / base.STAMP).read_text())
-    (folder / base.STAMP).write_text(json.dumps(stamp)[:-20])
-    assert base.downloaded(LINUX) is None
+    archive.download(LINUX, found)
+    (folder / archive.STAMP).unlink()
+    assert archive.downloaded(LINUX) is None
+    archive.download(LINUX, found)
+    stamp = json.loads((folder / archive.STAMP).read_text())
+    (folder / archive.STAMP).write_text(json.dumps(stamp)[:-20])
+    assert archive.downloaded(LINUX) is None
 
 
 def test_half_unpacked_is_done_again(apt, tmp_path):
     """What an interrupted unpacking left behind is not built upon."""
     apt({'one': [('linux-source-7.3', '7.3.4-1')]})
-    base.download(LINUX, next(base.search(LINUX)))
+    archive.download(LINUX, next(archive.search(LINUX)))
     with pytest.raises(Failure):
-        base.unpack(LINUX, tmp_path / 'part')
+        archive.unpack(LINUX, tmp_path / 'part')
     package = tmp_path / 'package'
     (package / 'DEBIAN').mkdir(parents=True)
     (package / 'DEBIAN' / 'control').write_text(
@@ -147,25 +168,25 @@ def test_half_unpacked_is_done_again(apt, tmp_path):
     subprocess.run(['tar', '-C', tmp_path, '-cJf',
                     package / 'usr/src/linux.tar.xz', 'linux'], check=True)
     subprocess.run(['dpkg-deb', '-b', package,
-                    base.DOWNLOAD / 'linux' / 'package.deb'], check=True,
+                    archive.DOWNLOAD / 'linux' / 'package.deb'], check=True,
                    capture_output=True)
     (tmp_path / 'part' / 'tree').mkdir(parents=True)
     (tmp_path / 'part' / 'tree' / 'rubble').touch()
-    unpacked = base.unpack(LINUX, tmp_path / 'part')
+    unpacked = archive.unpack(LINUX, tmp_path / 'part')
     assert [path.name for path in unpacked.iterdir()] == ['Makefile']
     shutil.rmtree(tmp_path / 'part')
 
 
 def test_mirror_of_this_machine():
     """The mirror is the one that apt is configured with."""
-    assert base.mirror().startswith(('http', 'file', 'mirror', 'copy', 'cdrom'))
+    assert debian_apt.mirror().startswith(('http', 'file', 'mirror', 'copy', 'cdrom'))
 
 
 def test_recorded_versions_are_accepted():
     """base/*.conf does not contradict itself."""
     for key in ('linux', 'qemu'):
-        conf = base.load(key)
-        assert base.accepted(conf, conf.recorded)
+        conf = archive.load(key)
+        assert archive.accepted(conf, conf.recorded)
 
 
 def test_dropped_kernel_option_is_named():
@@ -177,7 +198,7 @@ def test_dropped_kernel_option_is_named():
 
 
 def test_missing_packages_are_named(monkeypatch):
-    """Who is not root gets the exact line, and nothing else happens."""
+    """A user who is not root gets the exact command line, and nothing else happens."""
     monkeypatch.setattr(packages, 'missing', lambda _: ['bison', 'flex'])
     monkeypatch.setattr(packages.os, 'geteuid', lambda: 1000)
     with pytest.raises(Failure, match='apt-get install -y '
