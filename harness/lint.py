@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build and check what the queues touch, at any of their commits.
+"""Build and check what the series touch, at any of their commits.
 
 build/each/src has worktrees in which commits are checked out; the folders beside it
 have the objects, one for each configuration.
@@ -10,8 +10,9 @@ import re
 import shutil
 from collections import Counter, namedtuple
 
-from harness import base, build, tree
+from harness import build, tree
 from harness.common import BUILD, LOGS, Failure, jobs, run_logged
+from harness.debian import archive
 
 FOLDER = BUILD / 'each'
 SOURCE = FOLDER / 'src' / 'linux'
@@ -31,39 +32,34 @@ MACHINES = {
 # What is not in every kernel.
 OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
-# Another user of what the queue changes.
+# Another user of what the series changes.
 OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
 
 
-def commits(queue='linux'):
-    """The queue's commits, and its base before them."""
-    return ['base', *tree.git(tree.tree(queue), 'rev-list', '--reverse',
+def commits(series='linux'):
+    """Return the commits of a series, and its base before them."""
+    return ['base', *tree.git(tree.tree(series), 'rev-list', '--reverse',
                               'base..HEAD').split()]
 
 
 def touched(*patterns):
-    """The files that the queue touches, as they are called at its end."""
+    """Return the files that the series touches, by their names at its end."""
     return tree.git(tree.tree('linux'), 'diff', '--name-only', 'base', 'HEAD',
                     '--', *patterns).split()
 
 
-def checkout(commit, queue='linux'):
-    """Have a commit in a worktree, and no other changes."""
-    folder = SOURCE.with_name(queue)
-    if not folder.exists():
-        tree.git(tree.tree(queue), 'worktree', 'prune')
-        tree.git(tree.tree(queue), 'worktree', 'add', '-q', '--detach', folder,
-                 'base')
-    tree.git(folder, 'checkout', '-qf', '--detach', commit)
+def checkout(commit, series='linux'):
+    """Check out a commit in the worktree, and no other changes."""
+    tree.worktree(series, SOURCE.with_name(series), commit)
 
 
 def present(*patterns):
-    """Those of the touched files that are in the worktree."""
+    """Return those of the touched files that are in the worktree."""
     return [file for file in touched(*patterns) if (SOURCE / file).exists()]
 
 
-def said(title, argv, log, cwd=None):
-    """Run a checker; return what it wrote."""
+def run_checker(title, argv, log, cwd=None):
+    """Run a checker; return its output."""
     # The kernel's scripts want Debian's Python, whatever else is on the PATH.
     env = {**build.compiler_environment(),
            'PATH': f"/usr/bin:{os.environ['PATH']}"}
@@ -74,7 +70,7 @@ def said(title, argv, log, cwd=None):
 # -- Compilers --------------------------------------------------------------
 
 def wanted(machine):
-    """The options that make a configuration what it is called."""
+    """Return the options that a configuration adds to base/kernel.config."""
     value = machine.balloon
     tests = 'm' if value == 'm' else 'y'
     return ''.join(f'CONFIG_{line}\n' for line in (
@@ -86,7 +82,7 @@ def wanted(machine):
 
 
 def make(name):
-    """The command line of make for a configuration."""
+    """Return the command line of make for a configuration."""
     machine = MACHINES[name]
     return [*build.kernel_make(SOURCE, FOLDER / name, machine.arch, machine.prefix),
             'W=1']
@@ -107,7 +103,7 @@ def configure(name):
 
 
 def targets(name):
-    """drivers/virtio, and the objects of what the queue touches elsewhere."""
+    """Return drivers/virtio/, and the objects that the series touches elsewhere."""
     config = (FOLDER / name / '.config').read_text().splitlines()
     objects = [file[:-1] + 'o' for file in present('*.c')
                if not file.startswith(('drivers/virtio/', 'tools/'))
@@ -116,15 +112,15 @@ def targets(name):
     return [*objects, *[other] * (option in config), 'drivers/virtio/']
 
 
-def compiled(name, title, *options):
-    """Build what is in the worktree; return what was said."""
+def compile_touched(name, title, *options):
+    """Build what is in the worktree; return the output."""
     configure(name)
-    return said(f'{title}, {name}', [*make(name), *options, *targets(name)],
+    return run_checker(f'{title}, {name}', [*make(name), *options, *targets(name)],
                 f'each-{name}.log')
 
 
 def compile_qemu(title):
-    """Build what the QEMU queue touches, but the fuzzers; a warning is an error."""
+    """Build what the QEMU series touches, but the fuzzers; a warning is an error."""
     source = SOURCE.with_name('qemu')
     tests = ['tests/qtest/qos-test']
     if (source / 'tests/unit/test-virtio-balloon-pages.c').exists():
@@ -134,7 +130,7 @@ def compile_qemu(title):
 
 
 def findings(text):
-    """How often each warning and error is in a log, wherever in its file."""
+    """Count each warning and error in a log, without regard to line numbers."""
     return Counter(re.sub(r':\d+', '', line) for line in text.splitlines()
                    if re.search(r'\b(warning|error):', line, re.I))
 
@@ -150,19 +146,19 @@ def build_sparse(folder):
 
 
 def sparse():
-    """The command that runs a sparse which can read this kernel.
+    """Return the command that runs a sparse which can read this kernel.
 
     Debian 12's cannot: 0.6.4 takes valid constant expressions for bad ones, and
     after an error it leaves out the rest of a file. __typeof_unqual__ is in no
     release; to __typeof__ a const that stays would be an error, and there is none.
     """
-    home = base.tool('sparse', build_sparse)
+    home = archive.tool('sparse', build_sparse)
     return f'{home}/sparse -D__typeof_unqual__=__typeof__'
 
 
-def sparsed(title):
-    """What sparse says of what is in the worktree."""
-    return compiled('x86_64', title, 'C=2', f'CHECK={sparse()}')
+def run_sparse(title):
+    """Run sparse on what is in the worktree; return the output."""
+    return compile_touched('x86_64', title, 'C=2', f'CHECK={sparse()}')
 
 
 def coccicheck(title, *options):
@@ -173,23 +169,23 @@ def coccicheck(title, *options):
     for file in present('*.c', '*.h'):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SOURCE / file, folder / file)
-    text = said(f'coccicheck, {title}',
-                [*make('x86_64'), 'coccicheck', 'MODE=report', f'M={folder}',
-                 f'J={jobs()}', *options], 'coccicheck.log')
+    text = run_checker(f'coccicheck, {title}',
+                       [*make('x86_64'), 'coccicheck', 'MODE=report',
+                        f'M={folder}', f'J={jobs()}', *options], 'coccicheck.log')
     return Counter(re.sub(r':[\d:-]+|\bline \d+', ':', line)
                    for line in text.splitlines() if re.match(r'\S+:\d+:', line))
 
 
 def kernel_doc(title):
     """Count kernel-doc's warnings of the touched files in the worktree."""
-    return findings(said(f'kernel-doc, {title}',
-                         ['scripts/kernel-doc', '-none', '-Wall',
-                          *present('*.c', '*.h')],
-                         'kernel-doc.log', cwd=SOURCE))
+    return findings(run_checker(f'kernel-doc, {title}',
+                                ['scripts/kernel-doc', '-none', '-Wall',
+                                 *present('*.c', '*.h')],
+                                'kernel-doc.log', cwd=SOURCE))
 
 
 def html(title):
-    """Count Sphinx's warnings of what the queue touches, in its documents' folders.
+    """Count Sphinx's warnings of what the series touches, in its documents' folders.
 
     A path in /sys makes it read all of Documentation/ABI, which has faults.
     """
@@ -198,9 +194,9 @@ def html(title):
     out.mkdir(parents=True)
     folders = {file.rsplit('/', 1)[0].removeprefix('Documentation/')
                for file in touched('Documentation/*.rst')}
-    text = said(f'documentation, {title}',
-                ['make', '-C', SOURCE, f'O={out}', 'htmldocs',
-                 f"SPHINXDIRS={' '.join(sorted(folders))}"], 'htmldocs.log')
+    text = run_checker(f'documentation, {title}',
+                       ['make', '-C', SOURCE, f'O={out}', 'htmldocs',
+                        f"SPHINXDIRS={' '.join(sorted(folders))}"], 'htmldocs.log')
     if not any(out.rglob('*.html')):
         raise Failure('htmldocs wrote no page: see htmldocs.log')
     return Counter({line: count for line, count in findings(text).items()

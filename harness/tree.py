@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The git trees in build/src, and the patch queues made from them and for them.
+"""Make the git trees in build/src from the patch series, and keep them up to date.
 
 A tree's first commit, tag "base", is the upstream source; every commit after it
-is a patch. The ref refs/queue/applied names the commit at which tree and queue
+is a patch. The ref refs/queue/applied names the commit at which tree and series
 were last known to be the same: what lies beyond it is the user's own work.
 """
 
@@ -14,13 +14,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness import base
 from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
                             run_logged, say, warn)
+from harness.debian import apt, archive
 
 PATCHES = ROOT / 'patches'
 COVER = '0000-cover-letter.txt'
-MARKER = 'The patches and what they touch (kept by "make refresh"):'
 APPLIED = 'refs/queue/applied'
 
 # Base commits and committers are the same on every machine.
@@ -36,9 +35,9 @@ FORMAT = ('format-patch', '-q', '--no-numbered', '--zero-commit',
           '--diff-algorithm=myers', '--no-color', '--no-ext-diff')
 
 
-def tree(queue):
-    """Where a queue's tree lies."""
-    return SRC / queue
+def tree(series):
+    """Return the path of a series' tree."""
+    return SRC / series
 
 
 def git(folder, *argv, env=None):
@@ -48,7 +47,7 @@ def git(folder, *argv, env=None):
 
 
 def rev(folder, name):
-    """The commit that a name stands for, or '' if there is none."""
+    """Return the commit that a name stands for, or '' if there is none."""
     done = subprocess.run(['git', '-C', str(folder), 'rev-parse', '-q',
                            '--verify', f'{name}^{{commit}}'], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -57,22 +56,22 @@ def rev(folder, name):
 
 
 def dirty(folder):
-    """The files that differ from HEAD or are unknown to git."""
+    """Return the files that differ from HEAD or are unknown to git."""
     return git(folder, 'status', '--porcelain').splitlines()
 
 
 def base_version(folder):
-    """(name, version) of a tree's base, from the subject of its commit."""
+    """Return (name, version) of a tree's base, from the subject of its commit."""
     return git(folder, 'log', '-1', '--format=%s', 'base').strip().split(' ', 1)
 
 
-def queue_files(queue):
-    """A queue's patches in the order in which they apply."""
-    return sorted((PATCHES / queue).glob('[0-9][0-9][0-9][0-9]-*.patch'))
+def patch_files(series):
+    """Return the patches of a series in the order in which they apply."""
+    return sorted((PATCHES / series).glob('[0-9][0-9][0-9][0-9]-*.patch'))
 
 
-def queue_text(folder):
-    """{name: content} of the patches in a folder."""
+def read_patches(folder):
+    """Return {name: content} of the patches in a folder."""
     return {path.name: path.read_bytes() for path in folder.glob('*.patch')}
 
 
@@ -106,7 +105,7 @@ def commit_base(folder, subject):
 
 
 def own_version(folder):
-    """The version of a tree that the user named."""
+    """Return the version of a tree that the user named."""
     version = folder / 'VERSION'
     if version.is_file():
         return version.read_text().strip()
@@ -137,21 +136,21 @@ def from_own(conf, own, part):
 def from_archive(conf, part):
     """Download, unpack and commit the first version that serves.
 
-    A newer release serves only if the queue applies to it exactly; leaves the
-    queue unapplied in any case.
+    A newer release serves only if the series applies to it exactly; leaves the
+    series unapplied in any case.
     """
-    ready = base.downloaded(conf)
-    candidates = [ready] if ready else base.search(conf)
+    ready = archive.downloaded(conf)
+    candidates = [ready] if ready else archive.search(conf)
     for found in candidates:
         if found is not ready:
-            base.download(conf, found)
+            archive.download(conf, found)
         try:
-            folder = base.unpack(conf, part)
+            folder = archive.unpack(conf, part)
         except Failure as failure:
-            shutil.rmtree(base.DOWNLOAD / conf.key, ignore_errors=True)
+            shutil.rmtree(archive.DOWNLOAD / conf.key, ignore_errors=True)
             raise Failure(f'{conf.name}: unpacking failed: {failure}') \
                 from failure
-        version = base.upstream(found.version)
+        version = archive.upstream(found.version)
         commit_base(folder, f'{conf.name} {version}')
         if not found.newer:
             say(f'{conf.name}: {version} from {found.suite}')
@@ -163,27 +162,27 @@ def from_archive(conf, part):
             git(folder, 'reset', '-q', '--hard', 'base')
             return folder
         warn(f'{conf.name} {version} does not serve: {problem}')
-        shutil.rmtree(base.DOWNLOAD / conf.key)
+        shutil.rmtree(archive.DOWNLOAD / conf.key)
         if found is ready:
             return from_archive(conf, part)
     raise Failure(f'no {conf.name} to be had')
 
 
-def create(queue):
+def create(series):
     """Make a tree with its base commit; it appears only when complete."""
-    conf = base.load(queue)
-    part = SRC / f'{queue}.part'
+    conf = archive.load(series)
+    part = SRC / f'{series}.part'
     shutil.rmtree(part, ignore_errors=True)
-    own = os.environ.get(f'{queue.upper()}_SRC')
+    own = os.environ.get(f'{series.upper()}_SRC')
     folder = from_own(conf, own, part) if own else from_archive(conf, part)
-    folder.rename(tree(queue))
+    folder.rename(tree(series))
     shutil.rmtree(part)
 
 
 # -- Queue to tree ----------------------------------------------------------
 
 def offsets(folder, patch):
-    """What keeps a patch from applying exactly, or ''."""
+    """Return what keeps a patch from applying exactly, or ''."""
     done = subprocess.run(['git', '-C', str(folder), 'apply', '--check', '-v',
                            str(patch)], text=True, capture_output=True,
                           env={**os.environ, **PLAIN, 'LC_ALL': 'C'},
@@ -208,12 +207,12 @@ def am(folder, patch):
     return done.stderr.strip() or done.stdout.strip()
 
 
-def apply(queue, folder, exact):
-    """Apply a queue to a tree at its base; return '' or what is wrong.
+def apply(series, folder, exact):
+    """Apply a series to a tree at its base; return '' or what is wrong.
 
     exact: a hunk that applies at other lines than the patch says is a fault.
     """
-    for patch in queue_files(queue):
+    for patch in patch_files(series):
         moved = offsets(folder, patch)
         if moved and exact:
             return f'{patch.name}: {moved}'
@@ -226,81 +225,81 @@ def apply(queue, folder, exact):
 
 
 def must_be_exact(conf, version):
-    """Whether offsets are an error on a base, not just worth a warning.
+    """Return whether offsets are an error on a base, not just worth a warning.
 
-    They are on the version that the queue was made on, and on newer releases.
+    They are on the version that the series was made on, and on newer releases.
     """
     return version == conf.recorded or not (
-        version.startswith('own-') or base.accepted(conf, version))
+        version.startswith('own-') or archive.accepted(conf, version))
 
 
-def reapply(queue):
-    """Set a tree to its base and apply the queue."""
-    folder = tree(queue)
+def reapply(series):
+    """Set a tree to its base and apply the series."""
+    folder = tree(series)
     _, version = base_version(folder)
-    conf = base.load(queue)
+    conf = archive.load(series)
     git(folder, 'reset', '-q', '--hard', 'base')
-    problem = apply(queue, folder, must_be_exact(conf, version))
+    problem = apply(series, folder, must_be_exact(conf, version))
     if problem:
         git(folder, 'reset', '-q', '--hard', APPLIED)
-        raise Failure(f'the {queue} queue does not apply to {conf.name} '
+        raise Failure(f'the {series} series does not apply to {conf.name} '
                       f'{version}: {problem}')
-    mark_applied(queue)
-    say(f'{queue}: {len(queue_files(queue))} patches on {conf.name} {version}')
+    mark_applied(series)
+    say(f'{series}: {len(patch_files(series))} patches on {conf.name} {version}')
 
 
-def check_usable(queue):
+def check_usable(series):
     """Raise Failure if a tree is not in a state to work with."""
-    folder = tree(queue)
+    folder = tree(series)
     if not rev(folder, 'base'):
-        raise Failure(f'build/src/{queue} has no tag "base": it is not one of '
+        raise Failure(f'build/src/{series} has no tag "base": it is not one of '
                       'our trees. Move it away and run make tree.')
     for state in ('rebase-apply', 'rebase-merge'):
         if (folder / '.git' / state).exists():
-            raise Failure(f'build/src/{queue} is in the middle of a rebase or '
+            raise Failure(f'build/src/{series} is in the middle of a rebase or '
                           'am: finish or abort it first')
 
 
-def queue_digest(queue):
-    """A name for the state of a queue."""
+def digest_series(series):
+    """Return a name for the state of a series."""
     value = hashlib.sha256()
-    for patch in queue_files(queue):
+    for patch in patch_files(series):
         value.update(patch.read_bytes())
     return value.hexdigest()
 
 
-def mark_applied(queue):
-    """Note that a tree holds its queue, in its present state, and no more."""
-    folder = tree(queue)
+def mark_applied(series):
+    """Note that a tree holds its series, in its present state, and no more."""
+    folder = tree(series)
     git(folder, 'update-ref', APPLIED, 'HEAD')
-    git(folder, 'config', 'queue.digest', queue_digest(queue))
+    git(folder, 'config', 'queue.digest', digest_series(series))
 
 
-def same(queue):
-    """Whether the commits of a tree are what the queue says."""
-    folder = tree(queue)
+def same(series):
+    """Return whether the commits of a tree are the patches of its series."""
+    folder = tree(series)
     noted = subprocess.run(['git', '-C', str(folder), 'config', 'queue.digest'],
                            capture_output=True, text=True, check=False)
     if rev(folder, 'HEAD') == rev(folder, APPLIED) \
-            and noted.stdout.strip() == queue_digest(queue):
+            and noted.stdout.strip() == digest_series(series):
         return True
     with tempfile.TemporaryDirectory() as temp:
-        return export(queue, Path(temp)) == queue_text(PATCHES / queue)
+        return export(series, Path(temp)) == read_patches(PATCHES / series)
 
 
-def own_work(queue):
-    """What a tree holds that make tree would destroy, or ''."""
-    folder = tree(queue)
+def own_work(series):
+    """Return what a tree holds that make tree would destroy, or ''."""
+    folder = tree(series)
     if dirty(folder):
         return 'changes that are not committed'
     if rev(folder, 'HEAD') not in (rev(folder, APPLIED), rev(folder, 'base')):
-        return 'commits that the queue does not have'
+        return 'commits that the series does not have'
     return ''
 
 
-def back_up(queue):
+def back_up(series):
     """Put a tree's work aside under refs/queue/backup, uncommitted work too."""
-    folder = tree(queue)
+    folder = tree(series)
     name = f"refs/queue/backup/{git(folder, 'rev-parse', '--short', 'HEAD')}"
     name = name.strip()
     if dirty(folder):
@@ -308,134 +307,82 @@ def back_up(queue):
         git(folder, 'commit', '-q', '-m', 'Uncommitted work', env=FIXED)
         name += '-dirty'
     git(folder, 'update-ref', name, 'HEAD')
-    say(f'{queue}: your work is kept as {name}')
+    say(f'{series}: your work is kept as {name}')
 
 
-def ensure(queue, force=False, strict=True):
-    """Bring a tree up to date with its queue, creating it if it is missing.
+def ensure(series, force=False, strict=True):
+    """Bring a tree up to date with its series, creating it if it is missing.
 
     Work of the user's own is never touched: with 'strict' it is a Failure that
     says how to go on, without it the tree is left as it is (to be built). With
     'force' the work is put aside first.
     """
-    folder = tree(queue)
+    folder = tree(series)
     if not folder.exists():
-        (PATCHES / queue).mkdir(parents=True, exist_ok=True)
-        create(queue)
-        reapply(queue)
+        (PATCHES / series).mkdir(parents=True, exist_ok=True)
+        create(series)
+        reapply(series)
         return
-    check_usable(queue)
-    if same(queue) and not (force and dirty(folder)):
-        mark_applied(queue)
+    check_usable(series)
+    if same(series) and not (force and dirty(folder)):
+        mark_applied(series)
         return
-    work = own_work(queue)
+    work = own_work(series)
     if work and force:
-        back_up(queue)
+        back_up(series)
     elif work and strict:
-        raise Failure(f'build/src/{queue} has {work}. "make refresh" takes them '
-                      f'into patches/{queue}; "make tree FORCE=1" puts them '
-                      'aside and applies the queue.')
+        raise Failure(f'build/src/{series} has {work}. "make refresh" takes them '
+                      f'into patches/{series}; "make tree FORCE=1" puts them '
+                      'aside and applies the series.')
     elif work:
-        say(f'{queue}: build/src/{queue} has {work}; built as it is')
+        say(f'{series}: build/src/{series} has {work}; built as it is')
         return
     if not rev(folder, APPLIED):
         git(folder, 'update-ref', APPLIED, 'HEAD')
-    reapply(queue)
+    reapply(series)
 
 
-# -- Tree to queue ----------------------------------------------------------
+def worktree(series, folder, name, patterns=()):
+    """Check out a commit of a tree in a git worktree of its own, and no changes.
 
-def export(queue, folder):
+    Files that are not part of the commit, but not in its way, stay. patterns: the
+    files to check out, as in .gitignore; all of them by default.
+    """
+    repository = tree(series)
+    commit = rev(repository, name)
+    # A folder without .git would stand for the repository around it, and one of a
+    # tree that has been made anew does not know the commit.
+    if not (folder / '.git').is_file() or rev(folder, commit) != commit:
+        shutil.rmtree(folder, ignore_errors=True)
+        git(repository, 'worktree', 'prune')
+        git(repository, 'worktree', 'add', '-q', '--detach', '--no-checkout', folder,
+            commit)
+    if patterns:
+        git(folder, 'sparse-checkout', 'set', '--no-cone', *patterns)
+    git(folder, 'checkout', '-qf', '--detach', commit)
+
+
+# -- Tree to series ----------------------------------------------------------
+
+def export(series, folder):
     """Write a tree's commits as patches into a folder; return their text."""
-    git(tree(queue), *FORMAT, '-o', folder, 'base..HEAD')
-    return queue_text(folder)
+    git(tree(series), *FORMAT, '-o', folder, 'base..HEAD')
+    return read_patches(folder)
 
 
-def check_commits(queue):
-    """Raise Failure if a tree's commits cannot go into the queue."""
-    folder = tree(queue)
-    check_usable(queue)
-    if dirty(folder):
-        raise Failure(f'build/src/{queue} has changes that are not committed '
-                      f'({dirty(folder)[0].strip()}): commit or stash them')
-    if git(folder, 'rev-list', '--merges', 'base..HEAD'):
-        raise Failure(f'build/src/{queue} has merges: a queue is linear')
-    log = git(folder, 'log', '--format=%h %s%x00%b%x01', 'base..HEAD')
-    for commit in filter(None, (c.strip() for c in log.split('\1'))):
-        subject, body = commit.split('\0', 1)
-        if re.match(r'\w+ (fixup|squash|amend)!', subject):
-            raise Failure(f'build/src/{queue}: "{subject}" is not squashed yet: '
-                          'git rebase -i --autosquash base')
-        if re.search(r'(?m)^Signed-off-by:', body):
-            raise Failure(f'build/src/{queue}: "{subject}" is signed off; the '
-                          'person who sends the series does that, at sending')
-
-
-def refresh_cover(queue):
-    """Keep the count, the list and the diffstat of a cover letter true."""
-    folder = tree(queue)
-    path = PATCHES / queue / COVER
-    count = len(queue_files(queue))
-    if not path.exists():
-        if count:
-            warn(f'patches/{queue}/{COVER} is still to be written')
-        return
-    text = path.read_text(encoding='utf-8')
-    text = re.sub(r'\[PATCH( [^]]*?)? 0+/\w+\]',
-                  lambda m: f"[PATCH{m[1] or ''} {0:0{len(str(count))}}/{count}]",
-                  text, count=1)
-    head = text.split(MARKER)[0].rstrip()
-    subjects = git(folder, 'log', '--reverse', '--format=  %s', 'base..HEAD')
-    stat = git(folder, 'diff', '--stat=72', '--summary', 'base..HEAD')
-    path.write_text(f'{head}\n\n{MARKER}\n\n{subjects}\n{stat}',
-                    encoding='utf-8')
-
-
-def refresh(queue):
-    """Write a queue anew from the commits of its tree."""
-    check_commits(queue)
-    target = PATCHES / queue
-    with tempfile.TemporaryDirectory() as temp:
-        new = export(queue, Path(temp))
-    for name in queue_text(target).keys() - new.keys():
-        (target / name).unlink()
-    for name, text in new.items():
-        if not (target / name).exists() or (target / name).read_bytes() != text:
-            (target / name).write_bytes(text)
-    refresh_cover(queue)
-    mark_applied(queue)
-    _, version = base_version(tree(queue))
-    if version.startswith('own-'):
-        warn(f'{queue}: refreshed on a tree of your own; the recorded base '
-             'version stays')
-    else:
-        base.record(queue, version)
-    say(f'{queue}: {len(new)} patches in patches/{queue}')
-
-
-def make_trees(force=False):
-    """make tree."""
-    for queue in QUEUES:
-        ensure(queue, force)
-
-
-def refresh_all():
-    """make refresh: nothing is written unless both trees are fit for it."""
-    for queue in QUEUES:
-        if not tree(queue).exists():
-            raise Failure(f'there is no build/src/{queue}: make tree first')
-        check_commits(queue)
-    for queue in QUEUES:
-        refresh(queue)
+def make_trees():
+    """make tree, with FORCE=1 if that is set."""
+    for series in QUEUES:
+        ensure(series, force=os.environ.get('FORCE') == '1')
 
 
 def remove_all():
     """make clean-src: remove trees and downloads unless work would be lost."""
-    for queue in QUEUES:
-        if tree(queue).exists() and own_work(queue) and not same(queue):
-            raise Failure(f'build/src/{queue} has {own_work(queue)}: "make '
+    for series in QUEUES:
+        if tree(series).exists() and own_work(series) and not same(series):
+            raise Failure(f'build/src/{series} has {own_work(series)}: "make '
                           'refresh" first, or remove the folder yourself')
     # Git worktrees do not outlive their repository.
-    for folder in (SRC, STOCK / 'src', base.DOWNLOAD, base.APT,
+    for folder in (SRC, STOCK / 'src', archive.DOWNLOAD, apt.STATE,
                    BUILD / 'mutants', BUILD / 'each'):
         shutil.rmtree(folder, ignore_errors=True)

@@ -42,13 +42,14 @@ def is_later(version, other):
                               check=False).returncode
 
 
-def compare(version, other):
+def compare(one, other):
     """Return 1, 0 or -1, as a version is later than another, equal, or earlier."""
-    return is_later(version, other) - is_later(other, version)
+    return is_later(one, other) - is_later(other, one)
 
 
-# For sorted(): versions as dpkg orders them.
-VERSION_ORDER = functools.cmp_to_key(compare)
+def version_key(version):
+    """Return the key by which sorted() puts versions into the order of dpkg."""
+    return functools.cmp_to_key(compare)(version)
 
 
 def mirror():

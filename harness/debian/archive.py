@@ -104,7 +104,7 @@ def search(source):
 
 def by_version(found):
     """Return the key that sorts (package, version) as dpkg orders versions."""
-    return apt.VERSION_ORDER(upstream(found[1]))
+    return apt.version_key(upstream(found[1]))
 
 
 def search_newer(source, suites, tried):

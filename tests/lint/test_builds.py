@@ -2,7 +2,7 @@
 """Every patch builds alone: Linux for each architecture and as the driver may be set.
 
 With W=1, and without a warning that the base does not have. Built is what the
-queue touches, after each of its patches. QEMU for x86-64 and s390x.
+series touches, after each of its patches. QEMU for x86-64 and s390x.
 """
 
 import functools
@@ -15,15 +15,15 @@ from harness import lint, tree
 pytestmark = pytest.mark.lint
 
 
-def numbers(queue):
-    """The numbers of a series' patches, without a look at the trees."""
-    return range(1, len(tree.queue_files(queue)) + 1)
+def numbers(series):
+    """Return the numbers of a series' patches; the trees are not needed."""
+    return range(1, len(tree.patch_files(series)) + 1)
 
 
 def warnings(number, name):
     """Build a commit; count its warnings."""
     lint.checkout(lint.commits()[number])
-    return lint.findings(lint.compiled(name, f'patch {number:04}'))
+    return lint.findings(lint.compile_touched(name, f'patch {number:04}'))
 
 
 @functools.cache
@@ -54,8 +54,8 @@ def test_modules():
     """Driver and tests can be modules: what they use of the kernel is exported."""
     lint.checkout(lint.commits()[-1])
     lint.configure('x86_64-m')
-    lint.said('modules, x86_64-m', [*lint.make('x86_64-m'), 'vmlinux', 'modules'],
-              'each-modules.log')
+    lint.run_checker('modules, x86_64-m',
+                     [*lint.make('x86_64-m'), 'vmlinux', 'modules'], 'each-modules.log')
     names = {path.stem for path in (lint.FOLDER / 'x86_64-m').rglob('*.ko')}
     assert names >= {'virtio_balloon', 'virtio_balloon_device_test',
                      'virtio_balloon_kunit', 'virtio_balloon_request_kunit',

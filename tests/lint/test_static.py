@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux queue.
+"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux series.
 
 Of what it touches, after its last patch, and nothing that they do not say of the
 base. And they find what is put in for them to find.
@@ -17,11 +17,11 @@ DRIVER = 'drivers/virtio/virtio_balloon.c'
 
 
 def added(check):
-    """What a checker counts of the queue, and does not of the base."""
+    """What a checker counts of the series, and does not of the base."""
     lint.checkout('base')
     before = check('base')
     lint.checkout(lint.commits()[-1])
-    return check('queue') - before
+    return check('series') - before
 
 
 @pytest.fixture(name='fault')
@@ -42,9 +42,9 @@ def fixture_fault():
 def test_sparse():
     """sparse, which checks byte order, adds nothing; no error ends it early."""
     lint.checkout('base')
-    before = lint.sparsed('base')
+    before = lint.run_sparse('base')
     lint.checkout(lint.commits()[-1])
-    after = lint.sparsed('queue')
+    after = lint.run_sparse('series')
     assert 'error:' not in before + after
     assert f'CHECK   {DRIVER}' in before and f'CHECK   {DRIVER}' in after
     assert not lint.findings(after) - lint.findings(before)
@@ -54,7 +54,7 @@ def test_sparse_finds(fault):
     """A value that is not converted to little-endian is reported."""
     fault(r'\.value = cpu_to_le64\(value\)', '.value = value')
     assert any(DRIVER in line and 'different base types' in line
-               for line in lint.findings(lint.sparsed('fault')))
+               for line in lint.findings(lint.run_sparse('fault')))
 
 
 def test_coccicheck():
@@ -75,5 +75,5 @@ def test_kernel_doc():
 
 
 def test_documentation():
-    """The folders of documentation that the queue touches, as HTML."""
+    """The folders of documentation that the series touches, as HTML."""
     assert not added(lint.html)

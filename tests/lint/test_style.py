@@ -18,20 +18,20 @@ CHECKPATCH = {
     'qemu': ['--no-signoff', '--terse'],
 }
 # QEMU asks whether a script imported a header from a Linux release; ours comes
-# from the other queue.
+# from the other series.
 IMPORTED = 'imported from Linux, are you using'
 # mm's names of page flags.
 ALLOWED = (IMPORTED, 'Avoid CamelCase: <__ClearPageOffline>')
-PATCHES = [(queue, path) for queue in QUEUES
-           for path in tree.queue_files(queue)]
+PATCHES = [(series, path) for series in QUEUES
+           for path in tree.patch_files(series)]
 
 
-def checkpatch(queue, patch):
+def checkpatch(series, patch):
     """checkpatch's (exit status, lines)."""
     # Its helpers want Debian's Python, whatever else is on the PATH.
     env = {**os.environ, 'PATH': f"/usr/bin:{os.environ['PATH']}"}
-    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[queue], patch],
-                          cwd=tree.tree(queue), capture_output=True, text=True,
+    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[series], patch],
+                          cwd=tree.tree(series), capture_output=True, text=True,
                           env=env, check=False)
     return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
 
@@ -40,8 +40,8 @@ def checkpatch(queue, patch):
 def fixture_verdicts():
     """Futures for all patches: it takes seconds for each."""
     with futures.ThreadPoolExecutor(jobs()) as pool:
-        yield {patch: pool.submit(checkpatch, queue, patch)
-               for queue, patch in PATCHES}
+        yield {patch: pool.submit(checkpatch, series, patch)
+               for series, patch in PATCHES}
 
 
 @pytest.mark.parametrize('patch', [path for _, path in PATCHES],

@@ -15,22 +15,18 @@ MUTANTS = sorted((ROOT / 'tests' / 'support' / 'mutants').glob('*.patch'))
 
 
 def header(patch, key):
-    """The value of a line above the diff."""
+    """Return the value of a line above the diff."""
     head = patch.read_text(encoding='utf-8').split('\n\n')[0]
     return re.search(rf'(?m)^{key}: (.*)$', head)[1]
 
 
 def source(patch):
-    """A worktree of the tree with the fault, and nothing else, in it.
+    """Return a worktree of the tree with the fault, and no other change, in it.
 
-    One for each queue serves all its faults, so that little is built again.
+    One worktree for each series serves all its faults: little is built again.
     """
-    queue = header(patch, 'Queue')
-    folder, head = FOLDER / 'src' / queue, tree.rev(tree.tree(queue), 'HEAD')
-    if not folder.exists():
-        tree.git(tree.tree(queue), 'worktree', 'prune')
-        tree.git(tree.tree(queue), 'worktree', 'add', '-q', '--detach', folder,
-                 head)
-    tree.git(folder, 'checkout', '-q', '-f', '--detach', head)
+    series = header(patch, 'Queue')
+    folder = FOLDER / 'src' / series
+    tree.worktree(series, folder, 'HEAD')
     tree.git(folder, 'apply', patch)
     return folder

@@ -1,93 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The patch queues: exact, signed by nobody, and round."""
+"""The patch series, and what make tree and make refresh do, without the real trees."""
 
-import os
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from harness import base, tree
+from harness import refresh, tree
 from harness.common import QUEUES, ROOT, Failure
-from tests.support import mutant
+from harness.debian import archive
+from tests.support.files import list_files
+
+pytestmark = pytest.mark.check
 
 HEADERS = ('From: ', 'Date: ', 'Subject: [PATCH] ')
 
 
 def patches():
-    """All patches of both queues."""
-    return [path for queue in QUEUES for path in tree.queue_files(queue)]
+    """Return all patches of both series."""
+    return [path for series in QUEUES for path in tree.patch_files(series)]
 
 
-def tracked():
-    """The files of this repository."""
-    out = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard',
-                          '-x', 'build/'],
-                         cwd=ROOT, check=True, capture_output=True, text=True)
-    return out.stdout.splitlines()
-
-
-def test_qemu_has_the_header_of_linux(tmp_path):
-    """QEMU's script that brings in UAPI headers would not change ours."""
-    header = 'linux/virtio_balloon.h'
-    script = (tree.tree('qemu') / 'scripts/update-linux-headers.sh').read_text()
-    convert = re.search(r'(?ms)^cp_portable\(\) \{.*?^\}$', script)[0]
-    subprocess.run(['sh', '-ec', f'{convert}\ncp_portable "$@"', 'sh',
-                    tree.tree('linux') / 'include/uapi' / header, tmp_path],
-                   check=True, env={**os.environ, 'arch': ''})
-    ours = tree.tree('qemu') / 'include/standard-headers' / header
-    assert (tmp_path / 'virtio_balloon.h').read_text() == ours.read_text()
-
-
-@pytest.mark.parametrize('queue', QUEUES)
-def test_applies_and_round_trips(queue, tmp_path, monkeypatch):
-    """Plain git am takes every patch where it says, and refresh gives it back."""
-    built = tree.tree(queue)
-    copy = tmp_path / queue
-    subprocess.run(['git', '-C', built, 'worktree', 'add', '-q', '--detach',
-                    '--no-checkout', copy, 'base'], check=True)
-    try:
-        # Only the folders that the patches touch are checked out.
-        folders = {'/' + line.split('/', 1)[0] + '/'
-                   for path in tree.queue_files(queue)
-                   for line in re.findall(r'(?m)^diff --git a/(\S+)',
-                                          path.read_text()) if '/' in line}
-        subprocess.run(['git', '-C', copy, 'sparse-checkout', 'set', '--no-cone',
-                        '/*', '!/*/', *sorted(folders)], check=True)
-        subprocess.run(['git', '-C', copy, 'checkout', '-q', '--detach', 'base'],
-                       check=True)
-        conf = base.load(queue)
-        _, version = tree.base_version(built)
-        exact = tree.must_be_exact(conf, version)
-        assert tree.apply(queue, copy, exact) == ''
-        if version == conf.recorded:
-            monkeypatch.setattr(tree, 'tree', lambda _: copy)
-            (tmp_path / 'out').mkdir()
-            assert tree.export(queue, tmp_path / 'out') == \
-                tree.queue_text(tree.PATCHES / queue)
-    finally:
-        subprocess.run(['git', '-C', built, 'worktree', 'remove', '--force',
-                        copy], check=True)
-
-
-@pytest.mark.parametrize('queue', QUEUES)
-def test_not_empty(queue):
-    """There is a series, and a letter that introduces it."""
-    assert tree.queue_files(queue)
-    cover = (tree.PATCHES / queue / tree.COVER).read_text()
-    count = len(tree.queue_files(queue))
+@pytest.mark.parametrize('series', QUEUES)
+def test_cover_letter_lists_the_patches(series):
+    """There is a series, and a cover letter with its count and subjects."""
+    assert tree.patch_files(series)
+    cover = (tree.PATCHES / series / tree.COVER).read_text()
+    count = len(tree.patch_files(series))
     assert re.search(rf'(?m)^Subject: \[PATCH .*\b0+/{count}\] \S', cover)
-    for path in tree.queue_files(queue):
+    for path in tree.patch_files(series):
         subject = re.search(r'(?ms)^Subject: \[PATCH\] (.*?)\n(?=\S|\n)',
                             path.read_text())[1].replace('\n ', ' ')
         assert f'  {subject}\n' in cover
 
 
-@pytest.mark.parametrize('queue', QUEUES)
-def test_nothing_but_patches(queue):
-    """A queue's folder holds its patches, numbered without gaps, and the letter."""
-    names = sorted(path.name for path in (tree.PATCHES / queue).iterdir())
+@pytest.mark.parametrize('series', QUEUES)
+def test_nothing_but_patches(series):
+    """The folder of a series holds its patches, numbered without gaps, and the letter."""
+    names = sorted(path.name for path in (tree.PATCHES / series).iterdir())
     numbers = [int(name[:4]) for name in names if name.endswith('.patch')]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [name for name in names if not name.endswith('.patch')] \
@@ -113,21 +64,17 @@ def test_headers():
 
 def test_no_upstream_source():
     """The repository holds no upstream file, whole or packed."""
-    for name in tracked():
+    for name in list_files():
         assert not re.search(r'\.(tar|deb|xz|gz|zip|dsc|orig)$', name), name
         assert (ROOT / name).stat().st_size < 1 << 20, name
-    for queue in QUEUES:
-        for name in tracked():
-            if name.endswith(('.c', '.h')):
-                assert not (tree.tree(queue) / name).exists(), name
 
 
-@pytest.fixture(name='small_queue')
-def fixture_small_queue(tmp_path, monkeypatch):
-    """A queue of one patch for a tree of one file, to try make tree on."""
+@pytest.fixture(name='small_series')
+def fixture_small_series(tmp_path, monkeypatch):
+    """A series of one patch for a tree of one file, to try make tree on."""
     monkeypatch.setattr(tree, 'SRC', tmp_path / 'src')
     monkeypatch.setattr(tree, 'PATCHES', tmp_path / 'patches')
-    monkeypatch.setattr(base, 'record', lambda *_: None)
+    monkeypatch.setattr(archive, 'record', lambda *_: None)
     own = tmp_path / 'own'
     own.mkdir()
     (own / 'VERSION').write_text('10.0.99\n')
@@ -137,7 +84,7 @@ def fixture_small_queue(tmp_path, monkeypatch):
     tree.ensure('qemu')
     commit(tree.tree('qemu'), 'balloon: say more', 'file',
            (own / 'file').read_text().replace('50\n', '50\n50.5\n'))
-    tree.refresh('qemu')
+    refresh.refresh('qemu')
     return tmp_path
 
 
@@ -149,7 +96,7 @@ def commit(folder, message, name, text):
         subprocess.run(['git', '-C', folder, *argv], check=True)
 
 
-def test_work_is_never_lost(small_queue):
+def test_work_is_never_lost(small_series):
     """make tree stops at commits of the user's own, and keeps them if forced."""
     folder = tree.tree('qemu')
     commit(folder, 'balloon: more', 'other', 'text\n')
@@ -159,7 +106,7 @@ def test_work_is_never_lost(small_queue):
     assert tree.rev(folder, 'HEAD') == mine
     (folder / 'file').write_text('dirt\n')
     with pytest.raises(Failure, match='not committed'):
-        tree.refresh('qemu')
+        refresh.refresh('qemu')
     tree.ensure('qemu', force=True)
     assert not (folder / 'other').exists()
     kept = tree.git(folder, 'for-each-ref', '--format=%(refname)',
@@ -167,13 +114,13 @@ def test_work_is_never_lost(small_queue):
     assert len(kept) == 1
     assert tree.git(folder, 'show', f'{kept[0]}:file') == 'dirt\n'
     assert tree.rev(folder, f'{kept[0]}~1') == mine
-    assert small_queue
+    assert small_series
 
 
-def test_queue_changes_are_applied(small_queue):
-    """A clean tree follows its queue; a tree made anew has the same commits."""
+def test_changed_series_is_applied(small_series):
+    """A clean tree follows its series; a tree made anew has the same commits."""
     folder = tree.tree('qemu')
-    patch, = tree.queue_files('qemu')
+    patch, = tree.patch_files('qemu')
     tree.ensure('qemu', force=True)
     before = patch.read_bytes()
     patch.write_bytes(before.replace(b'say more', b'say much more'))
@@ -183,43 +130,65 @@ def test_queue_changes_are_applied(small_queue):
     shutil.rmtree(folder)
     tree.ensure('qemu')
     assert tree.rev(folder, 'HEAD') == applied
-    tree.refresh('qemu')
-    assert tree.queue_text(small_queue / 'patches' / 'qemu').keys() \
+    refresh.refresh('qemu')
+    assert tree.read_patches(small_series / 'patches' / 'qemu').keys() \
         == {'0001-balloon-say-much-more.patch'}
 
 
 @pytest.mark.parametrize('message, word', (
     ('fixup! balloon: say more', 'squashed'),
     ('balloon: x\n\nSigned-off-by: A <a@b.c>', 'signed off')))
-def test_refresh_refuses(small_queue, message, word):
-    """What must not get into a queue is named."""
+def test_refresh_refuses(small_series, message, word):
+    """What must not get into a series is named."""
     commit(tree.tree('qemu'), message, 'other', 'text\n')
     with pytest.raises(Failure, match=word):
-        tree.refresh('qemu')
-    assert len(list((small_queue / 'patches' / 'qemu').iterdir())) == 1
+        refresh.refresh('qemu')
+    assert len(list((small_series / 'patches' / 'qemu').iterdir())) == 1
 
 
-def test_offset_is_noticed(small_queue):
+def test_offset_is_noticed(small_series):
     """On the recorded version a hunk must lie where the patch says."""
-    patch, = tree.queue_files('qemu')
+    patch, = tree.patch_files('qemu')
     patch.write_text(re.sub(r'(?<=[-+])49(?=,)', '52',
                             patch.read_text()))
     folder = tree.tree('qemu')
     tree.git(folder, 'reset', '-q', '--hard', 'base')
     assert 'offset' in tree.apply('qemu', folder, exact=True)
-    assert small_queue
+    assert small_series
 
 
-def test_cover_letter_is_kept_true(small_queue):
+def test_cover_letter_is_kept_true(small_series):
     """refresh counts and lists the patches, and leaves the text alone."""
-    cover = small_queue / 'patches' / 'qemu' / tree.COVER
+    cover = small_series / 'patches' / 'qemu' / tree.COVER
     cover.write_text('Subject: [PATCH 00/NN] balloon: all of it\n\nText.\n')
-    tree.refresh('qemu')
+    refresh.refresh('qemu')
     first = cover.read_text()
     assert first.startswith('Subject: [PATCH 0/1] balloon: all of it\n\nText.\n')
     assert '  balloon: say more\n' in first
-    tree.refresh('qemu')
+    refresh.refresh('qemu')
     assert cover.read_text() == first
+
+
+def test_worktree_is_what_is_asked_for(small_series):
+    """A worktree has the commit and no changes, whatever its folder held before."""
+    folder = small_series / 'worktree'
+    original = (tree.tree('qemu') / 'file').read_text().replace('50.5\n', '')
+
+    def check_out(name):
+        tree.worktree('qemu', folder, name)
+        assert tree.rev(folder, 'HEAD') == tree.rev(tree.tree('qemu'), name)
+
+    check_out('HEAD')
+    assert '50.5\n' in (folder / 'file').read_text()
+    (folder / 'file').write_text('changed\n')
+    check_out('base')
+    assert (folder / 'file').read_text() == original
+    # An interrupted removal, then a tree that has been made anew.
+    (folder / '.git').unlink()
+    check_out('base')
+    shutil.rmtree(tree.tree('qemu'))
+    tree.ensure('qemu')
+    check_out('HEAD')
 
 
 def test_new_files_are_seen(tmp_path):
@@ -238,12 +207,6 @@ def test_new_files_are_seen(tmp_path):
     ('own-7.3.9', False)))
 def test_where_offsets_are_allowed(version, exact):
     """On point releases and in trees of one's own; not on the recorded version."""
-    conf = base.load('linux')
+    conf = archive.load('linux')
     assert (version == conf.recorded) == (version == '7.3.4-1~bpo13+1')
     assert tree.must_be_exact(conf, version) == exact
-
-
-@pytest.mark.parametrize('patch', mutant.MUTANTS, ids=lambda patch: patch.stem)
-def test_mutants_apply(patch):
-    """The faults that make test-long puts in on purpose can be put in."""
-    tree.git(tree.tree(mutant.header(patch, 'Queue')), 'apply', '--check', patch)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The patch series and the trees in build/src: exact, round, and in step."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import tree
+from harness.common import QUEUES
+from harness.debian import archive
+from tests.support import mutant
+from tests.support.files import list_files
+
+
+def test_qemu_has_the_header_of_linux(tmp_path):
+    """QEMU's script that brings in UAPI headers would not change ours."""
+    header = 'linux/virtio_balloon.h'
+    script = (tree.tree('qemu') / 'scripts/update-linux-headers.sh').read_text()
+    convert = re.search(r'(?ms)^cp_portable\(\) \{.*?^\}$', script)[0]
+    subprocess.run(['sh', '-ec', f'{convert}\ncp_portable "$@"', 'sh',
+                    tree.tree('linux') / 'include/uapi' / header, tmp_path],
+                   check=True, env={**os.environ, 'arch': ''})
+    ours = tree.tree('qemu') / 'include/standard-headers' / header
+    assert (tmp_path / 'virtio_balloon.h').read_text() == ours.read_text()
+
+
+@pytest.fixture(name='touched')
+def fixture_touched(request, tmp_path):
+    """A series, and a worktree of its base with the files that it touches."""
+    series = request.param
+    files = {name for path in tree.patch_files(series) for name in re.findall(
+        r'(?m)^diff --git a/(\S+)', path.read_text(encoding='utf-8'))}
+    folder = tmp_path / series
+    # What a patch says beside @@ depends on .gitattributes.
+    tree.worktree(series, folder, 'base',
+                  ['.gitattributes', *sorted(f'/{name}' for name in files)])
+    yield series, folder
+    tree.git(tree.tree(series), 'worktree', 'remove', '--force', folder)
+
+
+@pytest.mark.parametrize('touched', QUEUES, indirect=True)
+def test_applies_and_round_trips(touched, tmp_path, monkeypatch):
+    """Plain git am takes every patch where it says, and refresh gives it back."""
+    series, folder = touched
+    conf = archive.load(series)
+    _, version = tree.base_version(folder)
+    assert tree.apply(series, folder, tree.must_be_exact(conf, version)) == ''
+    if version == conf.recorded:
+        monkeypatch.setattr(tree, 'tree', lambda _: folder)
+        (tmp_path / 'out').mkdir()
+        assert tree.export(series, tmp_path / 'out') == \
+            tree.read_patches(tree.PATCHES / series)
+
+
+def test_no_upstream_file():
+    """No source file of this repository has the name of one in the trees."""
+    for series in QUEUES:
+        for name in list_files('*.c', '*.h'):
+            assert not (tree.tree(series) / name).exists(), name
+
+
+@pytest.mark.parametrize('patch', mutant.MUTANTS, ids=lambda patch: patch.stem)
+def test_mutants_apply(patch):
+    """The faults that make test-long puts in on purpose can be put in."""
+    tree.git(tree.tree(mutant.header(patch, 'Queue')), 'apply', '--check', patch)
