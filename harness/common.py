@@ -24,7 +24,7 @@ SPENT = []
 
 
 class Failure(Exception):
-    """Something the user has to know, in words that say what to do."""
+    """An error that the user can do something about, in words that say what."""
 
 
 def say(text):
@@ -38,14 +38,14 @@ def warn(text):
 
 
 def jobs():
-    """How many compilers a build runs at a time."""
+    """Return how many compilers a build runs at a time."""
     return int(os.environ.get('JOBS') or len(os.sched_getaffinity(0)))
 
 
 def tail(path, lines=20):
-    """The last lines of a text file, or '' if there is none."""
+    """Return the last lines of a text file, or '' if there is none."""
     try:
-        text = Path(path).read_text(errors='replace')
+        text = Path(path).read_text(encoding='utf-8', errors='replace')
     except FileNotFoundError:
         return ''
     return '\n'.join(text.splitlines()[-lines:])
@@ -63,6 +63,7 @@ def capture(argv, **kwargs):
 
 
 def _clock(seconds):
+    """Return a time as minutes and seconds."""
     return f'{int(seconds) // 60}:{int(seconds) % 60:02}'
 
 

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def qemu_version(name):
     out = subprocess.run([QEMUS[name], '--version'], capture_output=True,
                          text=True, check=True).stdout
     return re.search(r'version (\S+)', out)[1]
+
+
+def write_qemu_wrapper(path, qemu, *options):
+    """Write a program that runs a QEMU with its firmware, and with options before others.
+
+    Other projects' test programs take a QEMU, but not where its firmware is. Of
+    several -accel, QEMU takes the first that works. Return: the path.
+    """
+    folders = [word for folder in FIRMWARE for word in ('-L', folder)]
+    words = shlex.join(str(word) for word in (qemu, *folders, *options))
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding='utf-8')
+    path.chmod(0o755)
+    return path
 
 
 def resident(pid, field='Rss'):
