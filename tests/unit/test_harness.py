@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands, what they report, and that collecting tests needs nothing built."""
+
+import importlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness import __main__ as commands
+from harness import build, run
+from harness.common import ROOT
+from harness.vm.host import write_qemu_wrapper
+from tests.support.files import list_files
+
+pytestmark = pytest.mark.check
+
+
+def test_makefile_has_every_command():
+    """The Makefile passes on what harness/__main__.py lists, and nothing else."""
+    text = (ROOT / 'Makefile').read_text(encoding='utf-8').replace('\\\n', '')
+    names = re.search(r'(?m)^COMMANDS := (.*)$', text)[1].split()
+    assert sorted(names) == sorted(commands.COMMANDS)
+    assert names[0] == 'all'
+
+
+@pytest.mark.parametrize('name', commands.COMMANDS)
+def test_command_has_a_function(name):
+    """The function that the table names for a command exists."""
+    module, function = commands.COMMANDS[name][0].rsplit('.', 1)
+    assert callable(getattr(importlib.import_module(f'harness.{module}'), function))
+
+
+def test_collecting_needs_nothing_built(tmp_path):
+    """In a fresh clone pytest collects every test, and builds nothing."""
+    for name in list_files():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    done = subprocess.run(
+        [run.PYTHON, '-B', '-m', 'pytest', '--collect-only', '-q', '-m', ''],
+        cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not (tmp_path / 'build').exists()
+
+
+def test_qemu_wrapper_adds_firmware_and_options(tmp_path):
+    """A wrapper passes on firmware, its options, then its arguments, as they are."""
+    wrapper = write_qemu_wrapper(tmp_path / 'qemu', '/usr/bin/echo', '-accel', 'tcg')
+    out = subprocess.run([wrapper, '-m', 'a  b'], capture_output=True, text=True,
+                         check=True).stdout
+    assert re.fullmatch(r'(-L /\S+ )+-accel tcg -m a  b\n', out)
+
+
+def test_dropped_kernel_option_is_named():
+    """An option that olddefconfig threw away does not go unnoticed."""
+    config = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n'
+    fragment = '# a comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=y\nCONFIG_D=y\n'
+    assert build.dropped_options(fragment, config) == ['CONFIG_C=y',
+                                                       'CONFIG_D=y']
+
+
+def test_skips_count_as_failures(tmp_path):
+    """The last line of make test does not hide what was not run."""
+    junit = tmp_path / 'tests.xml'
+    junit.write_text('<testsuites><testsuite errors="1" failures="2" '
+                     'skipped="3" tests="10"><testcase/></testsuite>')
+    assert run.summary(junit) == (4, 6)
+    assert run.summary(tmp_path / 'none.xml') == (0, 0)
