@@ -13,10 +13,11 @@ import re
 import shutil
 from pathlib import Path
 
-from harness import base, packages, tree
+from harness import tree
 from harness.arch import OTHERS, X86
 from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
                             jobs, run_logged, warn)
+from harness.debian import archive, packages
 from harness.initramfs import make_initramfs, modules, packaged_modules
 
 FRAGMENT = ROOT / 'base' / 'kernel.config'
@@ -156,7 +157,7 @@ def kernel_variant(name, own):
 
 def configure_qemu(title, source, out, log, options):
     """Configure a QEMU tree, if need be; return the environment to build it in."""
-    env = compiler_environment(base.meson_environment())
+    env = compiler_environment(archive.meson_environment())
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / 'configure.stamp'
     wanted = ' '.join(options)
@@ -214,24 +215,15 @@ def arches():
 # -- The unpatched pair -----------------------------------------------------
 
 def stock_tree(queue):
-    """A git worktree of a tree's base under build/stock/src."""
+    """Return a git worktree of a tree's base under build/stock/src."""
     folder = STOCK / 'src' / queue
-    wanted = tree.rev(tree.tree(queue), 'base')
-    if folder.exists() and tree.rev(folder, 'HEAD') == wanted:
-        return folder
-    tree.git(tree.tree(queue), 'worktree', 'prune')
-    if folder.exists():
-        shutil.rmtree(folder)
-        tree.git(tree.tree(queue), 'worktree', 'prune')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tree.git(tree.tree(queue), 'worktree', 'add', '-q', '--detach', folder,
-             'base')
+    tree.worktree(queue, folder, 'base')
     return folder
 
 
 def stock_kernel():
     """Debian's kernel for clouds, with the modules that guests need."""
-    release, drivers = (next(base.tool(f'stock-{what}').glob('usr/lib/modules/*'))
+    release, drivers = (next(archive.tool(f'stock-{what}').glob('usr/lib/modules/*'))
                         for what in ('binary', 'modules'))
     if release.name != drivers.name:
         raise Failure(f'the stock kernel is {release.name}, its modules are of '
@@ -246,7 +238,7 @@ def stock_kernel():
 
 def own_release(version):
     """The kernel's own part of a version: 7.3.4 of 7.3.4-1~bpo13+1."""
-    return re.match(r'[0-9.]*', base.upstream(version))[0]
+    return re.match(r'[0-9.]*', archive.upstream(version))[0]
 
 
 def stock():

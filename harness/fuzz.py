@@ -10,10 +10,11 @@ import re
 import shutil
 from pathlib import Path
 
-from harness import packages, tree
+from harness import tree
 from harness.build import QEMU_OPTIONS, configure_qemu
 from harness.common import (BUILD, LOGS, SRC, Failure, jobs, run_logged, say,
                             tail)
+from harness.debian import packages
 from harness.vm import FIRMWARE
 
 OUT = BUILD / 'fuzz'

@@ -7,9 +7,9 @@ import shutil
 import stat
 from pathlib import Path
 
-from harness import base
 from harness.arch import X86
 from harness.common import BUILD, ROOT, Failure, capture
+from harness.debian import archive
 
 GUEST = ROOT / 'guest'
 CFLAGS = ('-O2', '-static', '-Wall', '-Wextra', '-Werror', '-pthread')
@@ -69,7 +69,7 @@ def entry(number, name, mode, data=b'', device=(0, 0)):
 def find_busybox(arch):
     """A static busybox: the system's, or a download."""
     if arch is not X86:
-        return base.tool(f'busybox-{arch.debian}') / 'bin/busybox'
+        return archive.tool(f'busybox-{arch.debian}') / 'bin/busybox'
     busybox = shutil.which('busybox')
     if not busybox:
         raise Failure('busybox is missing: install busybox-static')

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness import build, common, kunit, packages, resume, selection, tree
+from harness import build, common, kunit, resume, selection, tree
 from harness.common import BUILD, QUEUES, ROOT, SRC, jobs, say, warn
+from harness.debian import packages
 from harness.selection import PYTHON
 
 

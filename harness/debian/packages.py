@@ -15,11 +15,11 @@ PACKAGES = '''
     libfdt-dev zlib1g-dev
     seabios qemu-system-data ipxe-qemu
     busybox-static e2fsprogs
-    python3 python3-pytest python3-ply python3-git codespell
+    python3 python3-pytest python3-pytest-xdist python3-ply python3-git codespell
     python3-matplotlib
 '''.split()
 # For make check.
-CHECKING = 'git python3-pytest e2fsprogs'.split()
+CHECKING = 'git python3-pytest python3-pytest-xdist e2fsprogs'.split()
 # For make test-arch.
 CROSS = '''
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

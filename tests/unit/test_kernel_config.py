@@ -9,8 +9,9 @@ import re
 
 import pytest
 
-from harness import base, tree
+from harness import tree
 from harness.common import BUILD, ROOT, SRC
+from harness.debian import archive
 
 # (file, first option, last option); all of the file where no options are named.
 GROUPS = (
@@ -70,7 +71,7 @@ def values(path):
 @pytest.fixture(name='differences', scope='module')
 def fixture_differences():
     """{option: (ours, Debian's)} of what is compared and not the same."""
-    home = base.tool('stock-config')
+    home = archive.tool('stock-config')
     debian = values(next(home.glob('usr/lib/modules/*/config')))
     ours = values(BUILD / 'kernel' / '.config')
     names = {name for group in GROUPS for name in options(*group)

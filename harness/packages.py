@@ -1,4 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""The name under which some modules still import harness.debian.packages."""
-
-from harness.debian.packages import *  # noqa: F403 pylint: disable=wildcard-import,unused-wildcard-import
