@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Publish complete results: numbers and charts of them (SVG) in docs/charts.
+"""Publish complete results: numbers and charts (SVG) in docs/charts, docs/results.md.
 
 The numbers are JSON files that the benchmarks leave in build/results. What is absent,
 a part, or older than what is published stays as it is. The background is
 transparent and the text mid-grey, for light pages and for dark ones.
 """
 
+import contextlib
+import importlib
+import io
 import json
 import shutil
 from statistics import median
@@ -19,6 +22,10 @@ from harness.common import ROOT, say
 
 matplotlib.use('svg')
 OUT = ROOT / 'docs' / 'charts'
+TABLES = ROOT / 'docs' / 'results.md'
+TITLES = {'inflate': 'Inflate and deflate (make)',
+          'density': 'How compact the messages are (make)',
+          'blocks': 'Blocks (make bench)', 'migration': 'Live migration (make migration)'}
 
 GREY = '#808890'
 STYLE = {
@@ -119,6 +126,18 @@ def read(path):
     return json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
 
 
+def write_tables():
+    """Write docs/results.md anew from what is published."""
+    parts = ['# Results\n\nWritten by `make bench` from the results in `charts/`. '
+             'Do not edit.\n']
+    for name, title in TITLES.items():
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            importlib.import_module(f'bench.{name}').show(read(OUT / f'{name}.json'))
+        parts.append(f'## {title}\n\n```text\n{text.getvalue().strip()}\n```\n')
+    TABLES.write_text('\n'.join(parts), encoding='utf-8')
+
+
 def main():
     """Publish what there is."""
     for name, draw in CHARTS.items():
@@ -132,6 +151,7 @@ def main():
                 draw(data)
         shutil.copyfile(path, published)
         say(f"{name}: published in docs/charts, measured {data['header']['date']}")
+    write_tables()
 
 
 if __name__ == '__main__':
