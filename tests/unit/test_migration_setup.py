@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is set at each end of a migration, without a QEMU."""
+
+import os
+
+import pytest
+
+from harness.vm.agent import GuestError
+from harness.vm.migration import BANDWIDTH, Migration, held_memory
+
+
+class Recorder(Migration):
+    """A guest that takes note of QMP commands, and whose migration has states."""
+
+    name, _vm = 'recorder', None
+
+    def __init__(self, *states):
+        self.sent, self.states = {}, list(states)
+
+    def qmp(self, command, **arguments):
+        """Take note of a command."""
+        self.sent[command] = arguments
+        if command == 'query-migrate':
+            return {'status': 'failed', 'error-desc': 'no room'}
+        return [{'capability': name} for name in ('events', 'xbzrle', 'multifd')]
+
+    def event(self, _name, _timeout):
+        """The next state."""
+        return {'data': {'status': self.states.pop(0)}}
+
+
+def test_capabilities_are_those_that_are_named():
+    """What an earlier migration had on is off."""
+    guest = Recorder()
+    guest.set_up_migration(['multifd', 'unheard-of'])
+    sent = guest.sent['migrate-set-capabilities']['capabilities']
+    assert {entry['capability']: entry['state'] for entry in sent} == {
+        'events': True, 'multifd': True, 'unheard-of': True, 'xbzrle': False}
+
+
+def test_parameters_have_names_of_qemu():
+    """Keywords become parameters."""
+    guest = Recorder()
+    guest.set_up_migration(downtime=30, multifd_channels=4)
+    assert guest.sent['migrate-set-parameters'] == {
+        'max-bandwidth': BANDWIDTH, 'downtime-limit': 30, 'multifd-channels': 4}
+
+
+def test_wait_ends_with_the_migration():
+    """Who waits for a state that does not come is told how it ended."""
+    guest = Recorder('setup', 'active', 'failed')
+    assert guest.migration_becomes('postcopy-active') == 'failed'
+
+
+def test_failure_is_told():
+    """A migration that fails is an error with QEMU's reason in it."""
+    with pytest.raises(GuestError, match='failed: no room'):
+        Recorder('active', 'failed').complete_migration()
+
+
+def test_memory_in_a_file_is_held():
+    """Blocks of a memory file count without being mapped."""
+    size = 64 << 20
+    memory = os.memfd_create('memory')
+    try:
+        os.ftruncate(memory, size)
+        before = held_memory(os.getpid(), size)
+        os.posix_fallocate(memory, 0, size)
+        assert held_memory(os.getpid(), size) >= size > 0
+        assert held_memory(os.getpid(), size + 1) <= before + size // 2
+    finally:
+        os.close(memory)
