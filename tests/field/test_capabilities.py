@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""F4: with each capability that operators use, all of a guest arrives.
+
+These were found in order. A program with a pattern in its memory notices what does
+not arrive; the balloon is inflated before and deflated after, onto new memory.
+"""
+
+import pytest
+
+from harness.vm import GIB, MIB, Guest
+from harness.vm.migration import Trip
+from tests.support.accounts import touch_all
+from tests.support.pairs import PAIRS
+
+
+def live(**options):
+    """A function that takes a trip further by a live migration."""
+    def go(trip, _folder):
+        return trip.go(**options).info
+    return go
+
+
+def file(**options):
+    """A function that takes a trip further by way of a file, saved while it runs."""
+    def go(trip, folder):
+        return trip.save_and_restore(folder / 'saved', stop=False, **options)
+    return go
+
+
+WAYS = {
+    'multifd': live(capabilities=['multifd'], multifd_channels=4),
+    'xbzrle': live(capabilities=['xbzrle'], bandwidth=64 * MIB),
+    # The program writes more than this passes: its CPUs are slowed down.
+    'auto-converge': live(capabilities=['auto-converge'], bandwidth=32 * MIB,
+                          downtime=100),
+    'tls': live(tls=True),
+    'tls-multifd': live(tls=True, capabilities=['multifd']),
+    'file': file(),
+    'exec': file(uri='exec:cat > {}', restore_uri='exec:cat {}'),
+    'mapped-ram': file(capabilities=['mapped-ram']),
+    'mapped-ram-multifd': file(capabilities=['mapped-ram', 'multifd'],
+                               multifd_channels=4),
+}
+
+
+def arrive(pair, way, folder):
+    """Take a guest two hops further; return QEMU's figures of the first."""
+    with Trip(Guest(memory=GIB, **PAIRS[pair])) as trip:
+        trip.guest.load_balloon()
+        touch_all(trip.guest)
+        with_pattern = trip.guest.start('exec pattern 100 > /tmp/pattern',
+                                        ready='grep -q filled /tmp/pattern')
+        trip.guest.balloon_to(400 * MIB)
+        first, _ = [way(trip, folder) for _ in range(2)]
+        trip.guest.balloon_to(GIB)
+        trip.guest.run('memfill 300')
+        with_pattern.signal(15)
+        with_pattern.wait(check=False)
+        said = trip.guest.said('/tmp/pattern')
+        assert with_pattern.status == 0, said
+        return first
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_f04_content(row, way, tmp_path):
+    """Each page of a guest with an inflated balloon is right after two hops."""
+    sent = {pair: arrive(pair, WAYS[way], tmp_path)['ram']['transferred']
+            for pair in PAIRS}
+    row.report(must='all pages right, no more sent than by stock',
+               stock=f"{sent['stock'] // MIB} MiB sent",
+               ours=f"{sent['ours'] // MIB} MiB sent",
+               green=sent['ours'] <= sent['stock'] * 1.2 + 16 * MIB)
