@@ -6,6 +6,7 @@ import re
 import pytest
 
 from harness.vm import GIB, MIB, PAGE, GuestTimeout
+from harness.workloads import pieces, touch_all
 
 FORMATS = pytest.mark.parametrize('page_bitmap', [True, False],
                                   ids=['packed', 'legacy'])
@@ -59,16 +60,9 @@ def check_totals(guest, without):
     return seen[0]
 
 
-def touch_all(guest, spare=96 * MIB):
-    """Have a program write to nearly all free memory, and end."""
-    free = guest.meminfo()['MemFree']
-    guest.run(f'memfill {(free - spare) // MIB}')
-
-
 def fragmented(guest, how='800'):
     """A context in which free memory of a guest of 1 GiB lies in pieces."""
-    return guest.background(f'fragment {how} > /tmp/out',
-                            ready='grep -q fragmented /tmp/out')
+    return pieces(guest, how)
 
 
 # Takes a megabyte of a stream a second: a background snapshot heeds no max-bandwidth.

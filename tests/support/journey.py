@@ -3,12 +3,18 @@
 
 import re
 import time
+from contextlib import ExitStack
 
-from harness.disk import disk_image, disks, writable_disk
+from harness.disk import writable_disk
 from harness.limits import CONVERGE
-from harness.vm import MIB, Guest, GuestError, GuestTimeout, Refused
+from harness.vm import GIB, MIB, Guest, GuestError, GuestTimeout, Refused
+from harness.workloads import STATES as CASES
+from harness.workloads import disk_args, freed
 
 OURS = {'page_bitmap': True, 'host_request': True}
+# What the states take here, where churn is in the guest, too, and has the first disk.
+SIZES = {1: {}, 2: {'mib': 800}, 3: {'how': 800}, 4: {'first': 'b'},
+         5: {'share': 1 / 2}, 6: {'mib': 128}}
 # Signals to churn.
 CHECK, END = 10, 15
 
@@ -29,7 +35,7 @@ class Lost(Exception):
 class Journey:
     """Take a guest from QEMU to QEMU while churn runs in it.
 
-    case      1 to 6: what else is in the guest (see CASES)
+    case      1 to 6: the state that the guest is in besides
     seed      of churn
     folder    for a disk
     throttle  bytes that are written to it in a second at most
@@ -51,8 +57,7 @@ class Journey:
         # Requests that ended at the source of the last migration.
         self.ended = []
         args = writable_disk(folder / 'own.ext4', 256 * MIB, throttle)
-        if case == 4:
-            args += disks(disk_image(128 * MIB))
+        args += disk_args(CASES[case], GIB)
         self.guest = Guest(**({'memory': 1536 * MIB, 'args': args,
                                'name': '-'.join(folder.parts[-2:])}
                               | OURS | options))
@@ -60,13 +65,17 @@ class Journey:
         self._command = f'exec churn -s {seed} -r {rate} ' \
             f'{"-d /tmp/own" if case == 4 else ""} {churn} > /tmp/churn 2>&1'
         self._churn = None
+        self._state = ExitStack()
 
     def __enter__(self):
         try:
             self.guest.launch()
             self.guest.load_balloon()
             self.guest.run('mkdir /tmp/own && mount -t ext4 /dev/vda /tmp/own')
-            CASES[self.case](self)
+            self._state.enter_context(
+                CASES[self.case](self.guest, **SIZES[self.case]))
+            if self.case == 4:
+                self.sum = md5sum(self.guest, 0, 0)
             self._churn = self.guest.spawn(self._command)
             self.guest.wait_for(lambda: 'ready' in self.guest.said('/tmp/churn')
                                 or not self._churn.running, 'churn is ready')
@@ -82,12 +91,6 @@ class Journey:
         finally:
             self.guest.kill()
 
-    def background(self, command, ready):
-        """Leave a program running in the guest until the journey ends."""
-        job = self.guest.spawn(f'exec {command} > /tmp/load')
-        self.guest.wait_for(lambda: not job.running or
-                            ready in self.guest.said('/tmp/load'), ready)
-
     def go(self, meanwhile=None, **limits):
         """One migration; return what QEMU says of it.
 
@@ -95,7 +98,8 @@ class Journey:
         get within its downtime for long is allowed 2 s.
         """
         if self.case == 2:
-            self.guest.run('memfill 800')
+            with freed(self.guest, **SIZES[2]):
+                pass
         source, target = self.guest, self.guest.twin()
         try:
             target.launch()
@@ -165,9 +169,9 @@ class Journey:
             raise Lost(f'{self.guest.name}: churn ended with status '
                        f'{self._churn.status}: {said[-3000:]}')
         if self.case == 4:
-            folder, skip = 'bcdefgh'[self._checks % 7], self._checks * 8 % 120
-            if md5sum(self.guest, folder, skip) != self.sum:
-                raise Lost(f'{self.guest.name}: page cache, file {folder}')
+            number, skip = self._checks % 7, self._checks * 8 % 120
+            if md5sum(self.guest, number, skip) != self.sum:
+                raise Lost(f'{self.guest.name}: page cache, file {number}')
         self.guest.check()
 
     def finish(self):
@@ -176,6 +180,7 @@ class Journey:
             self._churn.signal(END)
             self._churn.wait(check=False)
             self._right()
+            self._state.close()
             pages = re.findall(r'check \d+: (\d+) pages right',
                                self.guest.said('/tmp/churn'))
         except (GuestError, GuestTimeout) as error:
@@ -183,46 +188,10 @@ class Journey:
         assert len(pages) == 2 * (self._checks + 1) and all(map(int, pages))
 
 
-def nothing(_journey):
-    """Only churn."""
-
-
-def freed(journey):
-    """Memory is written to and freed before each migration (see go())."""
-    journey.guest.run('memfill 800')
-
-
-def fragmented(journey):
-    """Free memory lies in pieces of 192 KiB."""
-    journey.background('fragment 800', 'fragmented')
-
-
-def page_cache(journey):
-    """Files fill the page cache."""
-    journey.guest.run('for i in b c d e f g h; do mkdir /tmp/$i && '
-                      'mount -t ext4 -o ro /dev/vd$i /tmp/$i && '
-                      'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done')
-    journey.sum = md5sum(journey.guest, 'b', 0)
-
-
-def md5sum(guest, folder, skip):
+def md5sum(guest, number, skip):
     """The sum of 8 MiB of a file in the page cache: each MiB of it is the same."""
-    return guest.run(f'dd if=/tmp/{folder}/file bs=1M skip={skip} count=8 '
+    return guest.run(f'dd if=/tmp/cache{number}/file bs=1M skip={skip} count=8 '
                      '2>/dev/null | md5sum')
-
-
-def ballooned(journey):
-    """The balloon holds half of memory."""
-    journey.guest.balloon_to(journey.guest.memory // 2)
-
-
-def dirtying(journey):
-    """A program writes 200 MB/s."""
-    journey.background('dirty 128 200', 'filled')
-
-
-CASES = {1: nothing, 2: freed, 3: fragmented, 4: page_cache, 5: ballooned,
-         6: dirtying}
 
 
 def ask(guest, kinds, rng):
