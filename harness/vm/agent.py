@@ -42,6 +42,10 @@ class Job:
         self.output = output
         self._done.set()
 
+    def follow(self, agent):
+        """Be a command of another agent from now on."""
+        self._agent = agent
+
     @property
     def running(self):
         """Whether the command has not ended yet."""
@@ -171,6 +175,18 @@ class Agent:
         data = text.encode()
         self.send(f'RUN {number} {len(data)}\n'.encode() + data)
         return job
+
+    def adopt(self, other):
+        """Take over the commands of a guest that goes on here after hibernation.
+
+        Commands of the guest that was here before are never answered.
+        """
+        # pylint: disable=protected-access
+        self._end_jobs('another guest has taken over')
+        self._numbers, self._jobs = other._numbers, other._jobs
+        for job in self._jobs.values():
+            job.follow(self)
+        other._jobs = {}
 
     def close(self):
         """Hang up."""
