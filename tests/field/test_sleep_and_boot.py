@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""F6 and its kind: guests with a balloon that sleep, start again, or start anew."""
+
+import pytest
+
+from harness.limits import COMMAND
+from harness.vm import GIB, MIB, GuestError
+from tests.support.accounts import sizes
+from tests.support.other_kernel import kernel_disks, load_kernel
+from tests.support.pairs import PAIRS
+
+TARGET = 300 * MIB
+SWAP = 1536 * MIB
+MUST = 'balloon as before, accounts exact, memory holds its content'
+
+
+def fare(journey, *args):
+    """How a guest fares on a journey: (well or not, in words)."""
+    try:
+        journey(*args)
+    except (AssertionError, GuestError) as error:
+        return False, str(error).strip().splitlines()[0][-150:]
+    return True, 'well'
+
+
+def report(row, found, must=MUST):
+    """Report how the guests of both pairs fared."""
+    row.report(must=must, stock=found['stock'][1], ours=found['ours'][1],
+               green=found['ours'][0])
+
+
+def inflated(guest):
+    """Wait until the balloon is at its target by itself."""
+    guest.wait_for(lambda: guest.actual() == TARGET, 'balloon inflated again')
+
+
+def check_totals(guest, total):
+    """QEMU and the guest agree on the balloon's size.
+
+    The device's counters are for all its life: what was in the balloon of a kernel
+    that was started again has never been given back.
+    """
+    guest.wait_for(lambda: len(set(sizes(guest, total)[:3])) == 1,
+                   'accounts that agree')
+    if guest.shape.qemu == 'ours':
+        assert guest.counters()['rejected-messages'] == 0
+
+
+def check_memory(guest, total):
+    """All agree on the balloon, and memory that comes and goes keeps its content."""
+    check_totals(guest, total)
+    with guest.background('pattern 100 > /tmp/again 2>&1',
+                          ready='grep -q filled /tmp/again'):
+        guest.balloon_to(guest.memory)
+        guest.balloon_to(TARGET)
+    check_totals(guest, total)
+    guest.balloon_to(guest.memory)
+    check_totals(guest, total)
+
+
+# -- A new kernel in the same QEMU ------------------------------------------
+
+def start_again(boot, pair, how):
+    """Fill a guest's balloon, start its kernel again, and look."""
+    guest = boot(memory=GIB, reboot=True, args=kernel_disks(pair['kernel']), **pair)
+    total = guest.meminfo()['MemTotal']
+    guest.run('memfill 700')
+    if how == 'kexec -e':
+        load_kernel(guest)
+    guest.balloon_to(TARGET)
+    guest.spawn(how)
+    guest.agent.wait_restarted()
+    assert guest.meminfo()['MemTotal'] == total, 'the new kernel has less memory'
+    guest.load_balloon()
+    inflated(guest)
+    check_memory(guest, total)
+
+
+@pytest.mark.parametrize('how', ['reboot -f', 'kexec -e'], ids=['reboot', 'kexec'])
+def test_f06_start_again(row, boot, how):
+    """A guest with a full balloon starts its kernel again, without a word."""
+    report(row, {kind: fare(start_again, boot, pair, how)
+                 for kind, pair in PAIRS.items()})
+
+
+def boot_small(boot, pair, memory, options):
+    """Start a guest whose target, set before it boots, leaves it 300 MiB."""
+    guest = boot(memory=memory, reboot=True, load=False, append='field.early',
+                 **{**pair, **options})
+    guest.wait_for(guest.driver_bound, 'driver bound to device')
+    total = guest.meminfo()['MemTotal']
+    guest.set_target(TARGET)
+    guest.spawn('reboot -f')
+    guest.agent.wait_restarted()
+    inflated(guest)
+    assert guest.vmstat()['oom_kill'] == 0, 'programs were killed'
+    check_totals(guest, total)
+
+
+@pytest.mark.parametrize('memory', [512 * MIB, GIB, 2 * GIB],
+                         ids=['512m', '1g', '2g'])
+def test_f06_early_driver(row, boot, memory):
+    """The driver is loaded first of all, and the target is far away already."""
+    report(row, {kind: fare(boot_small, boot, pair, memory, {})
+                 for kind, pair in PAIRS.items()},
+           must='userland is reached, nobody is killed, the target, too')
+
+
+# -- Sleep ------------------------------------------------------------------
+
+def sleep_and_wake(guest, state):
+    """Let the guest sleep, and wake it up."""
+    if state == 'freeze':
+        job = guest.spawn('echo +10 > /sys/class/rtc/rtc0/wakealarm && '
+                          'echo freeze > /sys/power/state')
+    else:
+        job = guest.spawn('echo mem > /sys/power/state')
+        guest.event('SUSPEND')
+        guest.qmp('system_wakeup')
+    job.wait()
+
+
+def go_to_sleep(boot, pair, state):
+    """A guest with a full balloon sleeps twice."""
+    guest = boot(memory=GIB, serial=True, **pair)
+    total = guest.meminfo()['MemTotal']
+    guest.balloon_to(TARGET)
+    with guest.background('pattern 50 > /tmp/out 2>&1',
+                          ready='grep -q filled /tmp/out'):
+        for _ in range(2):
+            sleep_and_wake(guest, state)
+            inflated(guest)
+    check_memory(guest, total)
+
+
+@pytest.mark.parametrize('state', ['freeze', 'mem'], ids=['s2idle', 's3'])
+def test_f06_sleep(row, boot, state):
+    """A guest with a full balloon sleeps, and is woken up."""
+    report(row, {kind: fare(go_to_sleep, boot, pair, state)
+                 for kind, pair in PAIRS.items()})
+
+
+# -- Hibernation ------------------------------------------------------------
+
+def swap_disk(path):
+    """QEMU's arguments for a disk, /dev/vda, to swap to."""
+    with open(path, 'ab') as file:
+        file.truncate(SWAP)
+    return ['-blockdev', f'raw,node-name=swap,file.driver=file,file.filename={path}',
+            '-device', 'virtio-blk,drive=swap']
+
+
+def prepare_swap(guest, mode):
+    """Use the disk, and choose what hibernation ends with."""
+    guest.run('mkswap /dev/vda && swapon /dev/vda')
+    guest.run(f'echo {mode} > /sys/power/disk')
+
+
+def hibernate_and_return(boot, pair, path):
+    """The guest writes its image, reads it again, and goes on in the same QEMU."""
+    guest = boot(memory=GIB, serial=True, args=swap_disk(path), **pair)
+    total = guest.meminfo()['MemTotal']
+    prepare_swap(guest, 'test_resume')
+    guest.balloon_to(TARGET)
+    with guest.background('pattern 50 > /tmp/out 2>&1',
+                          ready='grep -q filled /tmp/out'):
+        guest.run('echo disk > /sys/power/state')
+        inflated(guest)
+    guest.run('swapoff /dev/vda')
+    check_memory(guest, total)
+
+
+def hibernate_and_resume(boot, pair, path):
+    """The guest powers itself off, and goes on in another QEMU."""
+    options = {'memory': GIB, 'serial': True, **pair, 'args': (
+        *swap_disk(path), '-action', 'shutdown=pause')}
+    guest = boot(**options)
+    total = guest.meminfo()['MemTotal']
+    prepare_swap(guest, 'shutdown')
+    guest.balloon_to(TARGET)
+    pattern = guest.start('pattern 50 > /tmp/out 2>&1',
+                          ready='grep -q filled /tmp/out')
+    job = guest.spawn('echo disk > /sys/power/state')
+    guest.wait_for(lambda: not job.running or
+                   guest.qmp('query-status')['status'] == 'shutdown',
+                   'a guest that has powered itself off')
+    assert job.running, f'it did not hibernate: {job.output}'
+    again = boot(load=False, **options)
+    again.agent.adopt(guest.agent)
+    again.spawn('cat /sys/class/block/vda/dev > /sys/power/resume')
+    job.wait(COMMAND)
+    assert again.actual() == GIB
+    again.set_target(TARGET)
+    inflated(again)
+    pattern.signal(15)
+    pattern.wait()
+    again.run('swapoff /dev/vda')
+    check_memory(again, total)
+
+
+@pytest.mark.parametrize('journey', [hibernate_and_return, hibernate_and_resume],
+                         ids=['return', 'resume'])
+def test_f06_hibernate(row, boot, tmp_path, journey):
+    """A guest with a full balloon hibernates, and goes on."""
+    report(row, {kind: fare(journey, boot, pair, tmp_path / kind)
+                 for kind, pair in PAIRS.items()})
