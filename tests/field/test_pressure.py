@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""F12 and F14: guests that need their memory while the balloon takes it."""
+
+import re
+import statistics
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from harness.limits import COMMAND
+from harness.vm import GIB, MIB, Guest
+from tests.support.pairs import PAIRS
+
+FILE, ANON = 500, 300
+# What the host leaves the guest, with a working set of 800 MiB: with 600 there is
+# page cache to be given back; 300 cannot be had.
+SIZES = {'within': 600 * MIB, 'beyond': 300 * MIB}
+ROUNDS = 5
+# Seconds under pressure, in which nothing is waited for.
+PRESSURE = 4
+# Seconds between two looks at the balloon.
+LOOK = 0.005
+
+
+@dataclass
+class Round:
+    """What a program in the guest has lived through while its memory was taken."""
+    # Seconds from the host's request to the first page that came back.
+    deflate: float
+    # Pages read again, for each 1000 accesses.
+    refaults: float
+    # Microseconds.
+    p99: int
+
+
+def disk(path):
+    """QEMU's arguments for a disk of zeros to read, /dev/vda."""
+    with open(path, 'ab') as file:
+        file.truncate(FILE * MIB)
+    return ('-blockdev', f'raw,node-name=disk,read-only=on,file.driver=file,'
+                         f'file.locking=off,file.filename={path}',
+            '-device', 'virtio-blk,drive=disk')
+
+
+def start_workset(guest):
+    """Start the program that uses its working set; return its Job."""
+    return guest.start(f'exec workset /dev/vda {FILE} {ANON} > /tmp/workset',
+                       ready='grep -q warm /tmp/workset')
+
+
+def latest(guest, job):
+    """Have the program count anew; return (accesses, p99) until now."""
+    before = guest.said('/tmp/workset').count('\n')
+    job.signal(10)
+    guest.wait_for(lambda: guest.said('/tmp/workset').count('\n') > before,
+                   'a line of workset')
+    line = guest.said('/tmp/workset').splitlines()[-1]
+    return tuple(map(int, re.match(r'accesses (\d+) p99 (\d+)', line).groups()))
+
+
+def refaults(guest):
+    """Pages that were read again after they had been given back."""
+    return guest.vmstat()['workingset_refault_file']
+
+
+def first_deflate(guest):
+    """Give all memory back; return the seconds until the balloon begins to shrink."""
+    lowest = guest.actual()
+    began = time.monotonic()
+    guest.set_target(guest.memory)
+    end = began + COMMAND
+    while (size := guest.actual()) <= lowest and time.monotonic() < end:
+        lowest = size
+        time.sleep(LOOK)
+    return time.monotonic() - began
+
+
+def squeeze(guest, job, size):
+    """One round: take memory, let the program suffer, give it back."""
+    latest(guest, job)
+    before = refaults(guest)
+    guest.set_target(size)
+    time.sleep(PRESSURE)
+    delay = first_deflate(guest)
+    guest.wait_for(lambda: guest.actual() == guest.memory, 'all memory given back')
+    accesses, p99 = latest(guest, job)
+    return Round(delay, (refaults(guest) - before) * 1000 / accesses, p99)
+
+
+@pytest.fixture(name='rounds', scope='module', params=SIZES)
+def fixture_rounds(request, tmp_path_factory):
+    """Rounds of both pairs in turn, the other being stopped: {pair: [Round]}."""
+    path = tmp_path_factory.mktemp('pressure') / 'disk'
+    found = {kind: [] for kind in PAIRS}
+    with ExitStack() as stack:
+        guests = {}
+        for kind, pair in PAIRS.items():
+            guest = stack.enter_context(Guest(
+                name=f'f12-{request.param}-{kind}', memory=GIB, args=disk(path),
+                **pair))
+            guest.load_balloon()
+            guests[kind] = guest, start_workset(guest)
+            guest.pause()
+        for _ in range(ROUNDS):
+            for kind, (guest, job) in guests.items():
+                guest.resume()
+                found[kind].append(squeeze(guest, job, SIZES[request.param]))
+                assert job.running, f'{kind}: workset was killed'
+                guest.pause()
+        for guest, job in guests.values():
+            guest.resume()
+            job.signal(15)
+            job.wait()
+    print(found)
+    return found
+
+
+def median(rounds, what):
+    """{pair: median of a figure of its rounds}."""
+    return {kind: statistics.median(getattr(one, what) for one in of_pair)
+            for kind, of_pair in rounds.items()}
+
+
+def test_f12_first_deflate(row, rounds):
+    """Memory comes back soon, though the balloon is busy taking more."""
+    found = median(rounds, 'deflate')
+    # What one look at the balloon more or less makes of it.
+    limit = max(found['stock'] * 1.2, found['stock'] + 4 * LOOK)
+    row.report(must='within 1 s, and not later than stock',
+               stock=f"{found['stock'] * 1000:.0f} ms",
+               ours=f"{found['ours'] * 1000:.0f} ms",
+               green=found['ours'] <= min(1, limit))
+
+
+@pytest.mark.parametrize('what, unit', [('refaults', 'in 1000 accesses'),
+                                        ('p99', 'us')], ids=['refaults', 'p99'])
+def test_f12_program(row, rounds, what, unit):
+    """The program suffers no more than with stock."""
+    found = median(rounds, what)
+    row.report(must='at most 1.2 times that of stock',
+               stock=f"{found['stock']:.0f} {unit}", ours=f"{found['ours']:.0f} {unit}",
+               green=found['ours'] <= 1.2 * found['stock'])
+
+
+# -- F14 --------------------------------------------------------------------
+
+ATTEMPTS = 12
+# Each prints what was got, the sum over the attempts, as its last line.
+COMPACT = """
+before=$(awk '/^balloon_migrate/ {print $2}' /proc/vmstat)
+for i in $(seq ATTEMPTS); do echo 1 > /proc/sys/vm/compact_memory; done
+echo $(($(awk '/^balloon_migrate/ {print $2}' /proc/vmstat) - before))
+"""
+HUGE_PAGES = """
+got=0
+for i in $(seq ATTEMPTS); do
+    echo 60 > /proc/sys/vm/nr_hugepages
+    got=$((got + $(cat /proc/sys/vm/nr_hugepages)))
+    echo 0 > /proc/sys/vm/nr_hugepages
+done
+echo $got
+"""
+# Whatever block of memory is movable goes offline, and comes back.
+OFFLINE = """
+got=0
+for i in $(seq ATTEMPTS); do
+    for block in /sys/devices/system/memory/memory*; do
+        grep -q '^Movable' $block/valid_zones || continue
+        if echo offline > $block/state; then
+            got=$((got + 1))
+            echo online_movable > $block/state
+        fi
+    done 2>/dev/null
+done
+echo $got
+"""
+WISHES = {'compaction': (COMPACT, 'pages of the balloon moved'),
+          'huge_pages': (HUGE_PAGES, 'huge pages'),
+          'offlining': (OFFLINE, 'blocks offline')}
+
+
+def wish_while_inflating(boot, pair, path, wish):
+    """Ask for memory in one piece while an inflate goes on.
+
+    Returns how much was got, and the seconds that it took.
+    """
+    guest = boot(memory=GIB, args=disk(path), append='movablecore=500M', **pair)
+    job = start_workset(guest)
+    guest.balloon_to(700 * MIB)
+    guest.set_target(SIZES['beyond'])
+    time.sleep(PRESSURE)
+    began = time.monotonic()
+    got = int(guest.run(wish.replace('ATTEMPTS', str(ATTEMPTS))).split()[-1])
+    took = time.monotonic() - began
+    guest.balloon_to(GIB)
+    assert job.running, 'workset was killed'
+    return got, took
+
+
+@pytest.mark.parametrize('kind', WISHES)
+def test_f14_wish(row, boot, tmp_path, kind):
+    """Pages of the balloon move away from what is wanted, also while it grows."""
+    wish, what = WISHES[kind]
+    found = {name: wish_while_inflating(boot, pair, tmp_path / 'disk', wish)
+             for name, pair in PAIRS.items()}
+    text = {name: f'{got} {what} in {took:.1f} s'
+            for name, (got, took) in found.items()}
+    (stock, stock_took), (ours, took) = found['stock'], found['ours']
+    row.report(must='0.8 of what stock gets in 1.25 of its time, and more',
+               stock=text['stock'], ours=text['ours'],
+               green=ours >= 0.8 * stock and took <= 1.25 * stock_took)
