@@ -7,7 +7,6 @@ with the first hop, when the device has seen the balloon being inflated.
 """
 
 import time
-from statistics import median
 
 import pytest
 
