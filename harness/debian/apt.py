@@ -15,22 +15,24 @@ from harness.common import BUILD, Failure
 STATE = BUILD / 'apt'
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
-# What apt prints on its standard error, and what the user should read instead.
+# What apt prints, and what the user should read instead. The first one counts: where
+# there is no network, apt may also miss a Release file.
 ERRORS = (
     (r'No space left|enough free space', 'the disk is full: free some space'),
     (r'NO_PUBKEY|not signed', "the archive's key is not known here: install "
      'a newer debian-archive-keyring'),
     (r'Hash Sum mismatch|unexpected size|Checksum', 'the download is broken'),
-    (r'Release file|404', 'the mirror does not have it'),
-    (r'resolv|[Cc]onnect|unreachable|timed out|Failed to fetch',
+    (r'Temporary failure|[Cc]onnection|unreachable|timed out|[Cc]ould not (connect|resol)',
      'the mirror cannot be reached: check the network'),
+    (r'Release file|404', 'the mirror does not have it'),
+    (r'Failed to fetch', 'the mirror cannot be reached: check the network'),
 )
 
 
-def explain(stderr):
-    """Return one line that names what is wrong, from apt's error output."""
+def explain(stderr, stdout=''):
+    """Return one line that names what is wrong, from apt's output."""
     for pattern, meaning in ERRORS:
-        if re.search(pattern, stderr):
+        if re.search(pattern, stdout + stderr):
             return meaning
     lines = [line for line in stderr.splitlines() if line.startswith('E:')]
     return (lines or stderr.splitlines() or ['apt failed'])[0]
@@ -112,8 +114,8 @@ def update(suite, kind):
     name = suite.partition(':')[0]
     line = f'{word} [signed-by={KEYRING}] {mirror()} {name} main\n'
     (state / 'sources.list').write_text(line, encoding='utf-8')
-    status, _, stderr = run_apt(suite, 'apt-get', '-q', 'update')
-    return explain(stderr) if status else ''
+    status, out, stderr = run_apt(suite, 'apt-get', '-q', 'update')
+    return explain(stderr, out) if status else ''
 
 
 def versions(suite, pattern, kind):

@@ -113,6 +113,8 @@ def test_nothing_serves(apt):
 @pytest.mark.parametrize('stderr, words', (
     ("E: Failed to fetch http://x  Temporary failure resolving 'x'", 'network'),
     ('E: Failed to fetch http://x  Connection timed out', 'network'),
+    ("  connect (101: Network is unreachable)\nE: The repository 'http://x one "
+     "Release' does not have a Release file.", 'network'),
     ('W: GPG error: NO_PUBKEY 0123', 'debian-archive-keyring'),
     ('E: write error: No space left on device', 'disk is full'),
     ("E: You don't have enough free space in /x", 'disk is full')))
