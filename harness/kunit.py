@@ -33,9 +33,9 @@ X86_QEMU = '''
 -object memory-backend-ram,id=m1,size=637M,reserve=off
 -numa node,memdev=m0,cpus=0-1 -numa node,memdev=m1
 '''.split()
-# The same of a guest of the harness, with a CPU on each node.
+# The same of a guest of the harness, with a CPU, and so a socket, on each node.
 GUEST = {'memory': 1286 * MIB, 'nodes': 2, 'machine': 'pc,max-ram-below-4g=512M',
-         'balloon': False}
+         'args': ('-smp', '2,sockets=2'), 'balloon': False}
 # What it loads, in this order, and which suites these modules have. Memory that is
 # offline or isolated is tested where the suite is built in.
 MODULES = {'kunit': (),
