@@ -2,7 +2,8 @@
 """Where a guest's memory comes from: the backends that operators use, by name.
 
 A name may be followed by properties of QEMU's memory backend, which replace those
-of the name: "hugetlb-private,prealloc=on,reserve=on".
+of the name: "hugetlb-private,prealloc=on,reserve=on". Names with a plus between them
+are for NUMA nodes, which take turns: "anon+disk-private".
 """
 
 import subprocess
@@ -54,6 +55,9 @@ def backend(name, ident, size):
     kind, *own = name.split(',')
     if kind not in BACKENDS:
         raise Failure(f'no backend "{kind}": one of {", ".join(BACKENDS)}')
+    for word in own:
+        if '=' not in word:
+            raise Failure(f'backend "{name}": "{word}" is no property=value')
     properties = BACKENDS[kind] | dict(word.split('=', 1) for word in own)
     prepare(properties.get('mem-path'))
     return ','.join([properties.pop('qom'), f'id={ident}', f'size={size}',
@@ -70,17 +74,21 @@ def memory_args(name, size, nodes=1, dimm=0, virtio_mem=0):
     args = ['-m', f'{size // MIB}M']
     if dimm or virtio_mem:
         args[-1] += f',slots=4,maxmem={(size + dimm + virtio_mem) // MIB}M'
+    names = name.split('+')
+    if len(names) > max(nodes, 1):
+        raise Failure(f'backend "{name}": more names than NUMA nodes')
     if nodes == 1:
         args += ['-object', backend(name, 'ram', size),
                  '-machine', 'memory-backend=ram']
     for node in range(nodes if nodes > 1 else 0):
-        args += ['-object', backend(name, f'ram{node}', size // nodes),
+        args += ['-object', backend(names[node % len(names)], f'ram{node}',
+                                    size // nodes),
                  '-numa', f'node,nodeid={node},memdev=ram{node}'
                  + ',cpus=0' * (node == 0) + ',cpus=1' * (node == 1)]
     if dimm:
-        args += ['-object', backend(name, 'dimm', dimm),
+        args += ['-object', backend(names[-1], 'dimm', dimm),
                  '-device', 'pc-dimm,id=dimm0,memdev=dimm']
     if virtio_mem:
-        args += ['-object', backend(name, 'vmem', virtio_mem), '-device',
+        args += ['-object', backend(names[-1], 'vmem', virtio_mem), '-device',
                  f'virtio-mem-pci,id=vmem0,memdev=vmem,requested-size={virtio_mem}']
     return args
