@@ -4,7 +4,7 @@
 import pytest
 
 from harness.limits import COMMAND
-from harness.vm import GIB, MIB, GuestError
+from harness.vm import GIB, MIB, PAGE, GuestError
 from tests.support.accounts import sizes
 from tests.support.other_kernel import kernel_disks, load_kernel
 from tests.support.pairs import PAIRS
@@ -70,7 +70,9 @@ def start_again(boot, pair, how):
     guest.balloon_to(TARGET)
     guest.spawn(how)
     guest.agent.wait_restarted()
-    assert guest.meminfo()['MemTotal'] == total, 'the new kernel has less memory'
+    # Where a kernel is put at random may cost it some pages.
+    assert abs(guest.meminfo()['MemTotal'] - total) < MIB, 'the new kernel has less'
+    total = guest.meminfo()['MemTotal']
     guest.load_balloon()
     inflated(guest)
     check_memory(guest, total)
@@ -88,13 +90,12 @@ def boot_small(boot, pair, memory, options):
     guest = boot(memory=memory, reboot=True, load=False, append='field.early',
                  **{**pair, **options})
     guest.wait_for(guest.driver_bound, 'driver bound to device')
-    total = guest.meminfo()['MemTotal']
     guest.set_target(TARGET)
     guest.spawn('reboot -f')
     guest.agent.wait_restarted()
     inflated(guest)
     assert guest.vmstat()['oom_kill'] == 0, 'programs were killed'
-    check_totals(guest, total)
+    assert guest.vmstat()['nr_balloon_pages'] * PAGE == memory - TARGET
 
 
 @pytest.mark.parametrize('memory', [512 * MIB, GIB, 2 * GIB],
@@ -109,14 +110,18 @@ def test_f06_early_driver(row, boot, memory):
 # -- Sleep ------------------------------------------------------------------
 
 def sleep_and_wake(guest, state):
-    """Let the guest sleep, and wake it up."""
-    if state == 'freeze':
-        job = guest.spawn('echo +10 > /sys/class/rtc/rtc0/wakealarm && '
-                          'echo freeze > /sys/power/state')
-    else:
-        job = guest.spawn('echo mem > /sys/power/state')
+    """Let the guest sleep, and wake it up.
+
+    No event tells that a guest is in s2idle. The serial port wakes it, so it is
+    rung until the guest has been there.
+    """
+    guest.run('echo enabled > /sys/class/tty/ttyS1/power/wakeup')
+    job = guest.spawn(f'echo {state} > /sys/power/state')
+    if state == 'mem':
         guest.event('SUSPEND')
         guest.qmp('system_wakeup')
+    guest.wait_for(lambda: not job.running or not guest.spawn('true'),
+                   'a guest that has slept', interval=1)
     job.wait()
 
 
