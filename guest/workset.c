@@ -121,14 +121,14 @@ int main(int argc, char **argv)
 		perror("workset");
 		return 1;
 	}
-	/* Each page is one that is missed alone. */
-	posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
 	signal(SIGUSR1, on_signal);
 	signal(SIGTERM, on_signal);
 	for (uint64_t i = 0; i < pages; i++)
 		*(volatile uint64_t *)(memory + i * PAGE) = i;
 	for (uint64_t i = 0; i < file_pages; i++)
 		read_page(file, i);
+	/* From now on each page is one that is missed alone. */
+	posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
 	printf("warm\n");
 	fflush(stdout);
 	while (!ended) {

@@ -13,10 +13,10 @@ from harness.limits import COMMAND
 from harness.vm import GIB, MIB, Guest
 from tests.support.pairs import PAIRS
 
-FILE, ANON = 500, 300
-# What the host leaves the guest, with a working set of 800 MiB: with 600 there is
+FILE, ANON = 300, 300
+# What the host leaves the guest, with a working set of 600 MiB: with 550 there is
 # page cache to be given back; 300 cannot be had.
-SIZES = {'within': 600 * MIB, 'beyond': 300 * MIB}
+SIZES = {'within': 550 * MIB, 'beyond': 300 * MIB}
 ROUNDS = 5
 # Seconds under pressure, in which nothing is waited for.
 PRESSURE = 4
