@@ -11,6 +11,9 @@ from harness.vm.host import FIRMWARE, GIB, KERNELS, QEMUS, accelerator
 from harness.vm.memory import memory_args
 from harness.vm.tsc import tsc_khz
 
+# CONFIG_HZ of guests on x86.
+HZ = 250
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -93,8 +96,11 @@ def clock_options(shape):
     """The kernel's options for its clocks."""
     if shape.target.kernel not in ('x86_64', 'i386'):
         return ''
-    clock = f'tsc_early_khz={tsc_khz()} ' \
-        if shape.accelerator == 'tcg' and tsc_khz() else ''
+    clock = ''
+    if shape.accelerator == 'tcg' and tsc_khz():
+        # lpj: loops of the counter in a jiffy. Calibrating them takes seconds when
+        # the host is busy, for each CPU.
+        clock = f'tsc_early_khz={tsc_khz()} lpj={tsc_khz() * 1000 // HZ} '
     return f'tsc=reliable {clock}no_timer_check '
 
 
