@@ -7,7 +7,7 @@ not arrive; the balloon is inflated before and deflated after, onto new memory.
 
 import pytest
 
-from harness.vm import GIB, MIB, Guest
+from harness.vm import MIB, Guest
 from harness.vm.migration import Trip
 from tests.support.accounts import touch_all
 from tests.support.pairs import PAIRS
@@ -45,15 +45,15 @@ WAYS = {
 
 def arrive(pair, way, folder):
     """Take a guest two hops further; return QEMU's figures of the first."""
-    with Trip(Guest(memory=GIB, **PAIRS[pair])) as trip:
+    with Trip(Guest(memory=512 * MIB, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()
         touch_all(trip.guest)
-        with_pattern = trip.guest.start('exec pattern 100 > /tmp/pattern',
+        with_pattern = trip.guest.start('exec pattern 80 > /tmp/pattern',
                                         ready='grep -q filled /tmp/pattern')
-        trip.guest.balloon_to(400 * MIB)
+        trip.guest.balloon_to(260 * MIB)
         first, _ = [way(trip, folder) for _ in range(2)]
-        trip.guest.balloon_to(GIB)
-        trip.guest.run('memfill 300')
+        trip.guest.balloon_to(trip.guest.memory)
+        trip.guest.run('memfill 200')
         with_pattern.signal(15)
         with_pattern.wait(check=False)
         said = trip.guest.said('/tmp/pattern')
