@@ -129,7 +129,7 @@ def refusal(pair):
         return str(refused.value)
 
 
-def test_f11_postcopy_multifd(row):
+def test_f11_multifd(row):
     """QEMU 10.0 refuses both together; one that takes them needs a kind above."""
     said = {pair: refusal(pair) for pair in PAIRS}
     row.report(must='refused, as by stock', **said,
