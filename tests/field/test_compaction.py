@@ -28,13 +28,6 @@ def moved(guest):
 
 # -- Compaction beside whole blocks -----------------------------------------
 
-def huge_pages(guest, _enough):
-    """A program's faults of huge pages compact memory, asynchronously at first."""
-    guest.run('cd /sys/kernel/mm/transparent_hugepage && '
-              'echo always > enabled && echo always > defrag')
-    guest.run('memfill 60')
-
-
 def proactive(guest, enough):
     """kcompactd goes through memory on its own initiative."""
     guest.run(f'echo 1 > {TRACING}/events/compaction/mm_compaction_end/enable; '
@@ -65,7 +58,7 @@ def pages_moved(name, trigger):
             return moved(guest) - before
 
 
-@pytest.mark.parametrize('trigger', [huge_pages, proactive, explicit],
+@pytest.mark.parametrize('trigger', [proactive, explicit],
                          ids=lambda trigger: trigger.__name__)
 def test_f13_compaction(row, trigger):
     """Whole blocks of the balloon stay where they are."""
@@ -101,10 +94,7 @@ def take(guest, command):
 
 
 def offline(name):
-    """A block of 128 MiB, all of it balloon, goes offline and comes back.
-
-    joined: bytes for each page of the deflate after that, if our device counts
-    """
+    """A block of 128 MiB, all of it balloon, goes offline and comes back."""
     with Guest(memory=GIB, append='movablecore=384M', trace=('virtio_queue_notify',),
                name=f'offline-{name}', **PAIRS[name]) as guest:
         guest.load_balloon()
@@ -115,13 +105,6 @@ def offline(name):
                       'exec echo online_movable > /tmp/$block; done; exit 1')
         guest.run(f'cd /tmp; for block in memory*; do '
                   f'cat $block > {MEMORY_BLOCKS}/$block/state || exit 1; done')
-        result['joined'] = 4
-        before = guest.counters() if name == 'ours' else {}
-        guest.balloon_to(GIB)
-        if before:
-            after = guest.counters()
-            result['joined'] = (after['deflate-bytes'] - before['deflate-bytes']) / \
-                (after['deflate-pages'] - before['deflate-pages'])
         return result
 
 
@@ -172,11 +155,3 @@ def test_f13_time(row, taken, way):
                **{name: f"{data['seconds'] * 1e6:.0f} us a page"
                   for name, data in found.items()},
                green=found['ours']['seconds'] <= found['stock']['seconds'] / 5)
-
-
-def test_f13_joined(row, taken):
-    """What was moved to free blocks comes back from the balloon as blocks."""
-    found = taken(offline)
-    row.report(must='bytes for each page of a deflate <= 0.01',
-               **{name: f"{data['joined']:.4f}" for name, data in found.items()},
-               green=found['ours']['joined'] <= 0.01)
