@@ -22,6 +22,7 @@ BALLOON = MEMORY - SMALL
 
 # -- F5 ---------------------------------------------------------------------
 
+UNCHANGED = 'file unchanged'
 FOLDERS = {'tmpfs': Path('/dev/shm'), 'disk': DISK, 'hugetlbfs': HUGETLBFS}
 
 
@@ -50,10 +51,10 @@ class Template:
         return os.stat(self.path).st_blocks * 512, digest.hexdigest()
 
     def lost(self):
-        """What happened to the file: "unchanged", or how much of it is gone."""
+        """What happened to the file: UNCHANGED, or how much of it is gone."""
         now = self.state()
         if now == self.first:
-            return 'file unchanged'
+            return UNCHANGED
         return f'file changed, {(self.first[0] - now[0]) // MIB} MiB of holes'
 
 
@@ -93,16 +94,19 @@ class Start:
                 before = own_copies(guest)
                 guest.balloon_to(SMALL)
                 self.freed = before - own_copies(guest)
+                # Later, the guest's writes fill the holes again.
+                self.file = file.lost()
                 self.fate = outcome(guest, lambda: guest.balloon_to(MEMORY),
                                     lambda: fill(guest))
-            self.file = file.lost()
+            if self.file == UNCHANGED:
+                self.file = file.lost()
             answers = guest.trace_log.read_text() if guest.trace_log.exists() else ''
             self.inhibited = len(re.findall(r'status: 1\b', answers))
             self.lines = len(re.findall('iscard', guest.output()))
 
     def good(self):
         """Whether the file is as it was, and the guest's copies are freed or kept."""
-        return self.fate == 'alive' and self.file == 'file unchanged' and (
+        return self.fate == 'alive' and self.file == UNCHANGED and (
             self.inhibited or self.freed >= BALLOON * 95 // 100)
 
     def __str__(self):
@@ -114,8 +118,10 @@ class Start:
 FORMATS = {'packed': OURS, 'legacy': OURS | {'page_bitmap': False}}
 
 
-@pytest.mark.parametrize('layout', FORMATS)
-@pytest.mark.parametrize('folder', FOLDERS)
+# The legacy format frees no huge page.
+@pytest.mark.parametrize('folder, layout', [
+    ('tmpfs', 'packed'), ('tmpfs', 'legacy'), ('disk', 'packed'), ('disk', 'legacy'),
+    ('hugetlbfs', 'packed')])
 def test_f05_template(row, request, folder, layout):
     """A template stays as it is; the guest's own copies of its pages are freed."""
     stock = Start(request, STOCK, folder)

@@ -48,17 +48,22 @@ class Loss:
 
 
 def lose_pages(request, pair, backend, missing):
-    """Inflate; let another take what is free but for some; deflate and fill."""
+    """Inflate; let another process take huge pages; deflate and fill.
+
+    A guest that clears what it frees writes to all that comes out of the balloon:
+    so it notices that one page is missing.
+    """
     loss = Loss()
-    with trial(request, pair, memory=MEMORY, backend=backend) as guest:
+    with trial(request, pair, memory=MEMORY, backend=backend,
+               append='init_on_free=1') as guest:
         fill(guest)
         # The few pages that the guest never touches.
         free, before = hugepages.free(), hugepages.available()
         guest.balloon_to(SMALL)
         loss.freed = hugepages.free() - free
         loss.given = hugepages.available() - before
-        loss.taken = before + loss.given if missing == 'all' else \
-            min(before + 1, before + loss.given)
+        if loss.given:
+            loss.taken = before + (loss.given if missing == 'all' else 1)
         with hugepages.taken(loss.taken):
             loss.held = outcome(guest, lambda: balloon_settles(guest, MEMORY),
                                 lambda: fill(guest))
