@@ -27,8 +27,8 @@ from pathlib import Path
 from statistics import median
 
 from bench import report
+from harness import workloads
 from harness.common import Failure, say
-from harness.disk import disk_image, disks
 from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest
 
 DOWNTIME = 300
@@ -41,58 +41,17 @@ NONE_, HINT_, OURS_, RECLAIMED = ('no help', 'free page hint', 'ours',
                                   'ours, reclaimed')
 MODES = {NONE_: {'qemu': 'stock', 'kernel': 'stock'}, HINT_: HINT, OURS_: OURS,
          RECLAIMED: OURS}
-
-
-# -- Cases ------------------------------------------------------------------
-
-def idle(_guest):
-    """Nothing but the boot."""
-    return contextlib.nullcontext()
-
-
-def freed(guest):
-    """A program has written to 7/8 of memory, and ended."""
-    guest.run(f'memfill {guest.memory * 7 // 8 // MIB}')
-    return contextlib.nullcontext()
-
-
-def fragmented(guest):
-    """Filled with small pages; then three of every four 64 KiB were freed."""
-    return guest.background(
-        f'exec fragment {guest.memory * 7 // 8 // MIB} > /tmp/fragment',
-        ready='grep -q fragmented /tmp/fragment')
-
-
-def page_cache(guest):
-    """All files have been read that fill memory."""
-    guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
-              'mount -t ext4 -o ro /dev/vd$i /tmp/$i && '
-              'dd if=/tmp/$i/file of=/dev/null bs=1M || exit 1; done')
-    cached = guest.meminfo()['Cached']
-    assert cached > guest.memory * 3 // 4, f'{cached // MIB} MiB cached'
-    return contextlib.nullcontext()
-
-
-def ballooned(guest):
-    """The balloon holds three quarters of memory."""
-    guest.balloon_to(guest.memory // 4)
-    return contextlib.nullcontext()
-
-
-def dirtying(guest):
-    """A program writes 200 MB/s to an eighth of memory."""
-    return guest.background(
-        f'exec dirty {guest.memory // 8 // MIB} 200 > /tmp/dirty',
-        ready='grep -q filled /tmp/dirty')
-
-
-CASES = {'1': idle, '2': freed, '3': fragmented, '4': page_cache, '5': ballooned,
-         '6': dirtying}
+CASES = {str(number): state for number, state in workloads.STATES.items()}
 
 
 def title(case):
     """Return the number and the name of a case."""
     return f"{case}. {CASES[case].__name__.replace('_', ' ')}"
+
+
+def describe(case):
+    """Return the number, the name and the state of a case."""
+    return f'{title(case)}: {CASES[case].__doc__.splitlines()[0]}'
 
 
 @contextlib.contextmanager
@@ -107,8 +66,8 @@ def booted(case, size):
             # What reclaiming gives back, the others can have.
             for mode in reversed(MODES):
                 made = dict(MODES[mode])
-                if CASES[case] is page_cache:
-                    made['args'] = made.get('args', []) + disks(disk_image(size // 8))
+                made['args'] = made.get('args', []) + \
+                    workloads.disk_args(CASES[case], size)
                 name = re.sub('[^a-z]+', '-', mode)
                 guest = guests[mode] = Guest(
                     memory=size, name=f'migration-{case}-{name}', **made)
@@ -183,7 +142,8 @@ def numbers(text):
 def one_paid(guest, target, reclaim):
     """Return what stall says of a migration to a target."""
     guest.resume()
-    freed(guest)
+    with workloads.freed(guest):
+        pass
     if reclaim:
         guest.request('reclaim')
     stall = guest.spawn('exec stall 64 > /tmp/stall')
@@ -224,8 +184,7 @@ def measure(args):
         'size_gib': args.size, 'bandwidth': BANDWIDTH, 'downtime_limit_ms': DOWNTIME},
         'cases': {}, 'paid': {}}
     for case in args.cases:
-        say(f'case {title(case)}: {CASES[case].__doc__} '
-            f'({int(time.monotonic() - started)} s)')
+        say(f'{describe(case)} ({int(time.monotonic() - started)} s)')
         data['cases'][case] = measure_case(case, size, args.rounds)
     if not args.no_stall:
         say(f'what the guest pays ({int(time.monotonic() - started)} s)')
@@ -300,7 +259,7 @@ def show(data):
         f"10 Gbit/s and {head['downtime_limit_ms']} ms of downtime, "
         f'{report.describe_accelerator(head)}')
     for case in data['cases']:
-        say(f'{title(case)}: {CASES[case].__doc__}')
+        say(describe(case))
     say(f"{report.describe_host(head)}; it took {head['seconds']} s")
     say(f"{report.explain_rounds('the guests')}; {NONE_} and {HINT_}: the unpatched "
         'pair\n')
