@@ -64,6 +64,6 @@ def test_skips_count_as_failures(tmp_path):
     """The last line of make test does not hide what was not run."""
     junit = tmp_path / 'tests.xml'
     junit.write_text('<testsuites><testsuite errors="1" failures="2" '
-                     'skipped="3" tests="10"><testcase/></testsuite>')
+                     'skipped="3" tests="10"><testcase/></testsuite></testsuites>')
     assert run.summary(junit) == (4, 6)
     assert run.summary(tmp_path / 'none.xml') == (0, 0)
