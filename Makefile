@@ -18,9 +18,11 @@ $(COMMANDS):
 	@$(HARNESS) $@
 
 clean:
+	-umount build/hugetlbfs 2>/dev/null
 	rm -rf build/kernel build/qemu build/stock/kernel build/stock/qemu \
 		build/stock/bzImage build/stock/initramfs build/stock/*.stamp \
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
-		build/*.json build/*.xml build/*.ext4 build/mutants \
+		build/*.json build/*.xml build/*.ext4 build/results build/disk \
+		build/test-long.* build/slow_device.so build/hugepages.lock build/mutants \
 		build/each build/fuzz build/arch build/variants

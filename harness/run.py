@@ -151,7 +151,7 @@ def run_part(part, junit, target, workers):
     status = subprocess.call(
         [PYTHON, '-B', '-m', 'pytest', '-p', 'no:cacheprovider', '-ra', '-v',
          *resumed, *parallel, f'--junitxml={junit}',
-         '-m', f'({selection.expression(target)}) and {part}', *selection.words()],
+         '-m', f'({selection.expression(target)}) and ({part})', *selection.words()],
         cwd=ROOT, stdin=subprocess.DEVNULL)
     # What is left of a part that is resumed may be nothing.
     return 0 if status == 5 else status
@@ -160,8 +160,10 @@ def run_part(part, junit, target, workers):
 def run_parts(chosen, target):
     """Run the tests; return whether one has failed, and how long each part took."""
     status, times = 0, []
-    for part, junit in PARTS.items():
-        if not any(('alone' in test['marks']) == (part == 'alone') for test in chosen):
+    parts = {'alone or not alone': PARTS['alone']} if target in ONE_BY_ONE else PARTS
+    alone = {'alone' in test['marks'] for test in chosen}
+    for part, junit in parts.items():
+        if len(parts) > 1 and (part == 'alone') not in alone:
             continue
         workers = 1 if part == 'alone' or target in ONE_BY_ONE else neighbours()
         started = time.monotonic()

@@ -27,11 +27,15 @@ def words():
 
 def expression(target):
     """The expression of marks that selects a target's tests; None: make test."""
+    if target == 'field':
+        return 'field and not long'
     return target or f"not ({' or '.join(ELSEWHERE)})"
 
 
 def belongs(marks, target):
     """Whether a test with these marks is one of a target's."""
+    if target == 'field' and 'long' in marks:
+        return False
     return target in marks if target else not set(marks) & set(ELSEWHERE)
 
 

@@ -19,7 +19,7 @@ PACKAGES = '''
     python3-matplotlib
 '''.split()
 # For make check.
-CHECKING = 'git python3-pytest python3-pytest-xdist e2fsprogs'.split()
+CHECKING = 'git python3-pytest python3-pytest-xdist e2fsprogs xz-utils'.split()
 # For make test-arch.
 CROSS = '''
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

@@ -19,6 +19,9 @@ def make(name, limit):
     for folder, control in folders(name):
         try:
             folder.mkdir(exist_ok=True)
+            # A folder that is no cgroup has no files.
+            if not (folder / 'cgroup.procs').exists():
+                raise FileNotFoundError
             (folder / control).write_text(str(limit), encoding='ascii')
             return folder
         except OSError:

@@ -20,7 +20,7 @@ KINDS = {f'{backend}{name}': f'{backend}{properties}'
          for backend in HUGE_BACKENDS for name, properties in PROPERTIES.items()}
 
 
-@pytest.fixture(name='pool', scope='module')
+@pytest.fixture(name='pool')
 def fixture_pool():
     """Huge pages for one guest, and no more."""
     with hugepages.pool(MEMORY // hugepages.HUGE):
@@ -193,10 +193,7 @@ def hop_with_postcopy(guest, _):
     target = guest.twin()
     target.launch()
     try:
-        for end in (guest, target):
-            end.qmp('migrate-set-capabilities', capabilities=[
-                {'capability': 'postcopy-ram', 'state': True}])
-        guest.migrate(target)
+        guest.migrate(target, capabilities=['postcopy-ram'])
     finally:
         target.kill()
 
@@ -204,10 +201,7 @@ def hop_with_postcopy(guest, _):
 def save(guest, path):
     """Stop the guest, and write its state to a file, as virsh save does."""
     guest.pause()
-    guest.qmp('migrate-set-capabilities', capabilities=[
-        {'capability': 'events', 'state': True}])
-    guest.qmp('migrate', uri=f'file:{path}/state')
-    assert guest.end_migration()['status'] == 'completed'
+    guest.save(f'{path}/state')
 
 
 def save_in_background(guest, path):

@@ -77,7 +77,8 @@ def report(row, guests, target, back):
 @pytest.mark.parametrize('before, target', [(LARGE, SMALL), (SMALL, LARGE)],
                          ids=['inflate', 'deflate'])
 @pytest.mark.parametrize('seconds', [
-    70, pytest.param(TEN_MINUTES, marks=pytest.mark.long)], ids=['70s', '10min'])
+    70, pytest.param(
+        TEN_MINUTES, marks=[pytest.mark.long, pytest.mark.alone])], ids=['70s', '10min'])
 def test_f03_silent(row, boot, tmp_path, seconds, before, target):
     """The device does not answer for a time in which a message is under way."""
     guests = start(boot, tmp_path, before)

@@ -50,7 +50,10 @@ def pool(count):
     if not POOL.exists():
         raise Failure('the host has no huge pages of 2 MiB')
     with open(BUILD / 'hugepages.lock', 'w', encoding='ascii') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure('another test uses the pool of huge pages') from None
         before = read_pool('nr_hugepages')
         try:
             resize(before - available() + count)

@@ -57,8 +57,8 @@ def options(path, first='', last=''):
 
 
 def added():
-    """The options that the queue adds."""
-    return {name for patch in tree.queue_files('linux') for name in re.findall(
+    """The options that the series adds."""
+    return {name for patch in tree.patch_files('linux') for name in re.findall(
         r'(?m)^\+config (\w+)', patch.read_text(encoding='utf-8'))}
 
 

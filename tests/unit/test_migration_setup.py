@@ -8,6 +8,8 @@ import pytest
 from harness.vm.agent import GuestError
 from harness.vm.migration import BANDWIDTH, Migration, held_memory
 
+pytestmark = pytest.mark.check
+
 
 class Recorder(Migration):
     """A guest that takes note of QMP commands, and whose migration has states."""
