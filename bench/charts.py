@@ -6,6 +6,7 @@ a part, or older than what is published stays as it is. The background is
 transparent and the text mid-grey, for light pages and for dark ones.
 """
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -143,6 +144,7 @@ def write_tables():
 
 def main():
     """Publish what there is."""
+    argparse.ArgumentParser(description=__doc__.split('\n\n', maxsplit=1)[0]).parse_args()
     for name, draw in CHARTS.items():
         path = report.RESULTS / f'{name}.json'
         data, published = read(path), OUT / path.name

@@ -12,7 +12,7 @@ from harness.debian import packages
 COMMANDS = {
     'all': ('run.measure', '''
         from nothing to the tables: install, fetch, build, boot, measure
-        (a quarter of an hour from nothing on two cores, then minutes)'''),
+        (half an hour from nothing on two cores, then minutes)'''),
     'check': ('run.check', '''
         what needs no build: harness, series, documents, constants (a minute)'''),
     'test': ('run.tests', '''
@@ -101,6 +101,9 @@ def main():
         print(f'error: {failure}', file=sys.stderr)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
+    except PermissionError as error:
+        print(f'error: {error.filename}: permission denied. Run all targets as the user '
+              'who made build/', file=sys.stderr)
     except OSError as error:
         if error.errno != 28:
             raise

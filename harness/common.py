@@ -39,7 +39,10 @@ def warn(text):
 
 def jobs():
     """Return how many compilers a build runs at a time."""
-    return int(os.environ.get('JOBS') or len(os.sched_getaffinity(0)))
+    text = os.environ.get('JOBS') or str(len(os.sched_getaffinity(0)))
+    if not text.isdecimal() or not int(text):
+        raise Failure(f'JOBS={text}: give a whole number above 0')
+    return int(text)
 
 
 def tail(path, lines=20):

@@ -34,6 +34,11 @@ def interactive():
 
 def benchmarks(*names):
     """Everything, then programs of bench/, until one fails."""
+    for name in names:
+        # Wrong options are reported before the builds.
+        if status := subprocess.call([PYTHON, '-B', '-m', f'bench.{name}', '--help'],
+                                     cwd=ROOT, stdout=subprocess.DEVNULL):
+            return status
     build.everything()
     for name in names:
         if status := subprocess.call(

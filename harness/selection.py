@@ -22,7 +22,11 @@ ELSEWHERE = {'long': 'make test-long', 'lint': 'make lint', 'arch': 'make test-a
 
 def words():
     """The selection as words for pytest: TESTS, or all tests."""
-    return shlex.split(os.environ.get('TESTS', 'tests'))
+    text = os.environ.get('TESTS', 'tests')
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Failure(f'TESTS={text}: {error}') from None
 
 
 def expression(target):
@@ -75,8 +79,9 @@ def selected(target):
     if not mine:
         theirs = sorted({line for test in found for mark, line in ELSEWHERE.items()
                          if mark in test['marks']}) or ['make test'] * bool(found)
-        raise Failure('no test selected' + (
-            f": these belong to {', '.join(theirs)}" if theirs else ''))
+        raise Failure(f'TESTS="{os.environ.get("TESTS", "tests")}" selects no test of '
+                      'this target' + (f'; its tests belong to {", ".join(theirs)}'
+                                       if theirs else ''))
     return mine
 
 
