@@ -70,9 +70,9 @@ def test_reclaim_so_much(cached):
         assert size <= data['bytes'] <= size + OVERSHOOT
         lost = before['Cached'] - after['Cached']
         assert lost == pytest.approx(data['bytes'], abs=16 * MIB)
-        # Freed pages may rest on lists of a CPU, which do not count as free.
-        gained = after['MemFree'] - before['MemFree']
-        assert gained == pytest.approx(data['bytes'], abs=48 * MIB)
+        # Freed pages may rest on lists of a CPU, which do not count as free, for a time.
+        cached.wait_for(lambda: abs(cached.meminfo()['MemFree'] - before['MemFree']
+                                    - data['bytes']) < 48 * MIB, 'free memory')
     unharmed(cached)
 
 
@@ -86,8 +86,8 @@ def test_reclaim_all(cached):
         assert data['status'] == status
         assert data['bytes'] > 850 * MIB
         assert after['Cached'] < 64 * MIB
-        gained = after['MemFree'] - before['MemFree']
-        assert gained == pytest.approx(data['bytes'], abs=32 * MIB)
+        cached.wait_for(lambda: abs(cached.meminfo()['MemFree'] - before['MemFree']
+                                    - data['bytes']) < 48 * MIB, 'free memory')
     # What is left is not worth much; and the files can be read again.
     assert cached.request('reclaim')['bytes'] < 32 * MIB
     read_files(cached)
