@@ -31,8 +31,9 @@ def combination(qemu, kernel, machine, poisoned, *flags):
 
 # The last two drop a bit where there are host requests, too: the one declines
 # reporting; the other, not poisoned, page_poison.
-PAIRWISE = [combination(qemu, *row) for qemu in ('ours', 'stock')
-            for row in DESIGN] + [
+PAIRWISE = [combination('ours', *row) for row in DESIGN] + [
+    # The rest of stock's is in ALL.
+    *(combination('stock', *row) for row in DESIGN[::3]),
     combination('ours', 0, 0, 1, 0, 1, 0, 1, 1, 1),
     combination('ours', 0, 0, 0, 0, 1, 1, 1, 1, 1)]
 # Guests poison pages or not; but where page_poison is not offered, all do.

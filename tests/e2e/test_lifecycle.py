@@ -4,11 +4,11 @@
 import time
 
 from harness.vm import GIB, MIB, PAGE, cpu_seconds_of_all
-from tests.support.accounts import (FORMATS, check_totals, fragmented,
+from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, fragmented,
                                    in_balloon, sizes)
 
 
-@FORMATS
+@LEGACY_LATER
 def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     """Compaction moves pages of the balloon; the accounts stay exact."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
@@ -33,7 +33,7 @@ def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     check_totals(guest, total)
 
 
-@FORMATS
+@LEGACY_LATER
 def test_module_reload_with_full_balloon(boot, page_bitmap):
     """Unloading gives everything back; loading inflates to the target again."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)

@@ -23,7 +23,7 @@ def test_targets(boot, page_bitmap):
     assert check_totals(guest, total) == 0
 
 
-@FORMATS
+@LEGACY_LATER
 @pytest.mark.parametrize('backend', ['anon', 'memfd'])
 def test_resident_memory(boot, page_bitmap, backend):
     """The host gets back what the guest gave, within 5 %."""
@@ -97,7 +97,7 @@ def test_initialised_memory(boot, append, page_bitmap):
     assert 'pages checked' in guest.read('/tmp/out')
 
 
-@FORMATS
+@LEGACY_LATER
 def test_content_after_deflate(boot, page_bitmap):
     """Memory that was in the balloon holds what is written to it afterwards."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
