@@ -129,7 +129,7 @@ def read(path):
 
 def write_tables():
     """Write docs/results.md anew from what is published."""
-    parts = ['# Results\n\nWritten by `make bench` from the results in `charts/`. '
+    parts = ['# Results\n\nWritten by `make bench` from the results in `docs/charts`. '
              'Do not edit.\n']
     for name, title in TITLES.items():
         data, text = read(OUT / f'{name}.json'), io.StringIO()
