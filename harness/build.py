@@ -25,7 +25,7 @@ QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
                 '--without-default-features', '--enable-system', '--enable-tcg',
                 '--enable-kvm', '--disable-docs', '--disable-tools',
                 '--disable-guest-agent', '--disable-install-blobs',
-                '--disable-debug-info')
+                '--enable-gnutls', '--disable-debug-info')
 # Those that ours has as modules, too, and tests or guest/init load.
 STOCK_MODULES = ('virtio_balloon', 'virtio_blk', 'virtio_mem', 'virtio_mmio')
 

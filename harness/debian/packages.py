@@ -12,7 +12,7 @@ PACKAGES = '''
     dpkg-dev debian-archive-keyring
     bc bison flex libelf-dev libssl-dev perl rsync
     ninja-build pkg-config python3-venv libglib2.0-dev libpixman-1-dev
-    libfdt-dev zlib1g-dev
+    libfdt-dev zlib1g-dev libgnutls28-dev
     seabios qemu-system-data ipxe-qemu
     busybox-static e2fsprogs
     python3 python3-pytest python3-pytest-xdist python3-ply python3-git codespell

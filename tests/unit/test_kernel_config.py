@@ -94,9 +94,10 @@ def fixture_reasons():
 
 def test_differences_have_reasons(differences, reasons):
     """What differs is in the table."""
-    assert not {name: f'ours {ours}, Debian {debian}'
-                for name, (ours, debian) in differences.items()
-                if name not in reasons}
+    unexplained = sorted(f'{name}: ours {ours}, Debian {debian}'
+                         for name, (ours, debian) in differences.items()
+                         if name not in reasons)
+    assert not unexplained, '\n'.join(unexplained)
 
 
 def test_reasons_have_differences(differences, reasons):
