@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is done with what has been built: boot by hand, measure, test."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+from bench import report
 from harness import build, common, kunit, resume, selection, tree
 from harness.common import BUILD, QUEUES, ROOT, SRC, jobs, say, warn
 from harness.debian import packages
@@ -97,8 +99,8 @@ def arch_tests():
 # The tests run in two parts: those that may have neighbours, and those that take what
 # the host has once, or change it.
 PARTS = {'not alone': BUILD / 'tests.xml', 'alone': BUILD / 'tests-alone.xml'}
-# Targets whose tests all run one after another: they share a tree, or they measure.
-ONE_BY_ONE = ('lint', 'arch', 'field')
+# Targets whose tests all run one after another: they share a tree.
+ONE_BY_ONE = ('lint', 'arch')
 # What guests of two tests need at most, in KiB: a migration has two of 1.5 GiB.
 NEIGHBOUR = 4 << 20
 
@@ -147,6 +149,21 @@ def neighbours():
     text = Path('/proc/meminfo').read_text(encoding='ascii')
     available = int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
     return max(1, min(jobs(), available // NEIGHBOUR))
+
+
+def print_rows():
+    """Print the rows that the tests of make test-field reported; write field.json."""
+    found = [json.loads(item.get('value')) for junit in PARTS.values() if junit.exists()
+             for item in ElementTree.parse(junit).getroot().iter('property')
+             if item.get('name') == 'row']
+    found.sort(key=lambda row: int(re.search(r'\d+', row['row'])[0]))
+    say('')
+    report.table([['row', 'stock', 'ours', 'must hold', ''], *(
+        [row['row'], row['stock'], row['ours'], row['must'],
+         'green' if row['green'] else 'RED'] for row in found)])
+    green = sum(row['green'] for row in found)
+    say(f'{green} green, {len(found) - green} red')
+    (BUILD / 'field.json').write_text(json.dumps(found, indent=1) + '\n')
 
 
 def run_part(part, junit, target, workers):
@@ -206,6 +223,8 @@ def tests(target=None, prepare=build.everything):
         status, times = run_parts(chosen, target)
     except Exception as error:  # pylint: disable=broad-except
         print(f'error: {error}', file=sys.stderr, flush=True)
+    if target == 'field':
+        print_rows()
     print_times(times)
     passed, failed = summary(*PARTS.values())
     passed += len(earlier)

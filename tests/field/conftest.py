@@ -16,10 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.common import BUILD
-
 KNOWN_RED = Path(__file__).with_name('known_red.txt')
-ROWS = []
 
 
 def known_red():
@@ -31,8 +28,9 @@ def known_red():
 class Row:
     """One line of the table."""
 
-    def __init__(self, name):
+    def __init__(self, name, properties):
         self.name = name
+        self.properties = properties
         self.reported = False
 
     def report(self, must, stock, ours, green):
@@ -41,8 +39,9 @@ class Row:
         must: what has to hold; stock, ours: what was measured, as text
         """
         self.reported = True
-        ROWS.append({'row': self.name, 'stock': stock, 'ours': ours, 'must': must,
-                     'green': bool(green)})
+        self.properties.append(('row', json.dumps({
+            'row': self.name, 'stock': stock, 'ours': ours, 'must': must,
+            'green': bool(green)})))
         print(f'{self.name}: stock {stock}; ours {ours}; must hold: {must}')
         red = self.name in known_red()
         if green and red:
@@ -58,7 +57,8 @@ def fixture_row(request):
     number = re.match(r'test_f(\d+)', request.node.originalname)[1]
     kind = request.node.name[len(request.node.originalname):].strip('[]')
     rest = request.node.originalname.split('_', 2)[2]
-    row = Row('-'.join(filter(None, (f'F{int(number)}', rest, kind))))
+    row = Row('-'.join(filter(None, (f'F{int(number)}', rest, kind))),
+              request.node.user_properties)
     yield row
     result = getattr(request.node, 'report_call', None)
     if result and result.passed:
@@ -70,20 +70,3 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.field)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Print the table, and keep it for other programs."""
-    if not ROWS:
-        return
-    lines = [('row', 'stock', 'ours', 'must hold', '')]
-    lines += [(r['row'], r['stock'], r['ours'], r['must'],
-               'green' if r['green'] else 'RED') for r in ROWS]
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
-    terminalreporter.write_line('')
-    for line in lines:
-        terminalreporter.write_line('  '.join(
-            text.ljust(width) for text, width in zip(line, widths)).rstrip())
-    green = sum(r['green'] for r in ROWS)
-    terminalreporter.write_line(f'{green} green, {len(ROWS) - green} red')
-    (BUILD / 'field.json').write_text(json.dumps(ROWS, indent=1) + '\n')

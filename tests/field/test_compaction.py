@@ -15,6 +15,9 @@ from harness.vm import GIB, MIB, PAGE, Guest
 from harness.workloads import pieces
 from tests.support.pairs import PAIRS
 
+# They compare times, and share what has been measured.
+pytestmark = pytest.mark.alone
+
 SMALL, BALLOON = 512 * MIB, 96 * MIB
 MEMORY_BLOCKS = '/sys/devices/system/memory'
 GIGANTIC = '/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages'

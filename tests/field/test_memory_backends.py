@@ -11,6 +11,9 @@ from tests.support import hugepages
 from tests.support.pairs import OURS, PAIRS, STOCK, fate
 from tests.support.trial import balloon_settles, fill, is_dead, outcome, trial
 
+# One after another, as they share the host's huge pages.
+pytestmark = pytest.mark.xdist_group('huge pages')
+
 MEMORY = 512 * MIB
 SMALL = 256 * MIB
 BALLOON = (MEMORY - SMALL) // hugepages.HUGE

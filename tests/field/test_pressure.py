@@ -13,6 +13,9 @@ from harness.limits import COMMAND
 from harness.vm import GIB, MIB, Guest
 from tests.support.pairs import PAIRS
 
+# They compare times, and share what has been measured.
+pytestmark = pytest.mark.alone
+
 FILE, ANON = 400, 200
 # What the host leaves the guest. A round begins with as much as the working set needs;
 # with less there is page cache to be given back, and BEYOND cannot be had.

@@ -14,6 +14,9 @@ import pytest
 from harness.vm import GIB, MIB, Guest
 from tests.support.pairs import OURS, STOCK
 
+# They compare times, and share what has been measured.
+pytestmark = pytest.mark.alone
+
 KINDS = {'stock': STOCK, 'packed': OURS, 'legacy': {'qemu': 'ours', 'kernel': 'ours'}}
 ROUNDS = 3
 # Of memory that nobody has touched.

@@ -2,6 +2,7 @@
 """The commands, what they report, and that collecting tests needs nothing built."""
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -67,3 +68,21 @@ def test_skips_count_as_failures(tmp_path):
                      'skipped="3" tests="10"><testcase/></testsuite></testsuites>')
     assert run.summary(junit) == (4, 6)
     assert run.summary(tmp_path / 'none.xml') == (0, 0)
+
+
+def test_rows_of_all_parts_are_one_table(tmp_path, monkeypatch, capsys):
+    """What the two parts of make test-field reported is printed once, in order."""
+    for name, row in (('a', 'F10-saved'), ('b', 'F2-reading')):
+        value = json.dumps({'row': row, 'stock': '1', 'ours': '2', 'must': '<= 1',
+                            'green': name == 'a'}).replace('"', '&quot;').replace(
+                                '<', '&lt;')
+        (tmp_path / name).write_text(
+            f'<testsuites><testsuite><testcase><properties><property name="row" '
+            f'value="{value}"/></properties></testcase></testsuite></testsuites>')
+    monkeypatch.setattr(run, 'PARTS', {name: tmp_path / name for name in 'ab'})
+    monkeypatch.setattr(run, 'BUILD', tmp_path)
+    run.print_rows()
+    out = capsys.readouterr().out
+    assert 0 < out.index('F2-reading') < out.index('F10-saved')
+    assert out.endswith('1 green, 1 red\n')
+    assert len(json.loads((tmp_path / 'field.json').read_text())) == 2
