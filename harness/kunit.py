@@ -17,11 +17,11 @@ import subprocess
 from harness.build import compiler_environment
 from harness.common import BUILD, LOGS, SRC, jobs, run_logged
 from harness.limits import KUNIT, SUITES
-from harness.vm import FIRMWARE, MIB, QEMUS, accelerator
+from harness.vm import MIB, QEMUS, accelerator
+from harness.vm.host import write_qemu_wrapper
 
 SUITE = re.compile(r'struct kunit_suite \w+ = \{[^}]*?\.name = "([^"]+)"')
-SOURCES = {'virtio': 'drivers/virtio/tests/*.c',
-           'mm': 'mm/tests/[bu]*_kunit.c'}
+SOURCES = ('drivers/virtio/tests/*.c', 'mm/tests/[bu]*_kunit.c')
 VIRTIO_CONFIG = '--kunitconfig=drivers/virtio/tests/.kunitconfig'
 MM_CONFIG = '--kunitconfig=mm/tests/.kunitconfig'
 
@@ -89,14 +89,12 @@ def options(on, off=()):
 
 
 WRAPPERS = BUILD / 'kunit-qemu'
-# What each machine runs, where it is built, with which arguments for kunit.py.
+# Where each machine is built, with which arguments for kunit.py.
 MACHINES = {
-    'uml': (('virtio', 'mm'), 'kunit', [VIRTIO_CONFIG, MM_CONFIG]),
-    'uml-debug': (('virtio', 'mm'), 'kunit-debug',
-                  [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG, UNUSED)]),
-    'x86_64': (('virtio', 'mm'), 'kunit-x86',
-               [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',
-                *options((*X86, *DEBUG), NOT_X86)]),
+    'uml': ('kunit', [VIRTIO_CONFIG, MM_CONFIG]),
+    'uml-debug': ('kunit-debug', [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG, UNUSED)]),
+    'x86_64': ('kunit-x86', [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',
+                             *options((*X86, *DEBUG), NOT_X86)]),
 }
 
 # Those for tests. The other one measures: what finds faults takes time.
@@ -104,39 +102,25 @@ TESTED = ('uml-debug', 'x86_64')
 LONG = ('x86_64',)
 
 
-def qemu_wrapper():
-    """Write our QEMU, with the accelerator that works here, and how it is started.
+def environment():
+    """Write our QEMU, and how it is started; return an environment that has it on PATH.
 
-    kunit.py tries KVM first, wherever there is a /dev/kvm, and would hang.
+    The accelerator is the one that works here: kunit.py tries KVM first, wherever there
+    is a /dev/kvm, and would hang.
     """
     WRAPPERS.mkdir(exist_ok=True)
-    parameters = [*X86_QEMU, '-initrd', str(BUILD / 'kernel' / 'initramfs'),
-                  *(word for path in FIRMWARE for word in ('-L', str(path)))]
+    parameters = [*X86_QEMU, '-initrd', str(BUILD / 'kernel' / 'initramfs')]
     (WRAPPERS / 'x86_64.py').write_text(QEMU_CONFIG.format(parameters=parameters),
                                         encoding='utf-8')
-    wrapper = WRAPPERS / 'qemu-system-x86_64'
-    wrapper.write_text(f"""#!/bin/bash
-options=()
-while [ $# -gt 0 ]; do
-    if [ "$1" = -accel ]; then shift; else options+=("$1"); fi
-    shift
-done
-exec {QEMUS['ours']} "${{options[@]}}" -accel {accelerator()}
-""", encoding='utf-8')
-    wrapper.chmod(0o755)
-
-
-def environment():
-    """Write our QEMU's wrapper; return the environment in which kunit.py finds it."""
-    qemu_wrapper()
+    write_qemu_wrapper(WRAPPERS / 'qemu-system-x86_64', QEMUS['ours'],
+                       '-accel', accelerator())
     env = compiler_environment()
-    env['PATH'] = f'{WRAPPERS}{os.pathsep}{env["PATH"]}'
-    return env
+    return env | {'PATH': f'{WRAPPERS}{os.pathsep}{env["PATH"]}'}
 
 
 def command(action, machine, *arguments, out=BUILD):
     """Return kunit.py's command line for a machine."""
-    _, folder, given = MACHINES[machine]
+    folder, given = MACHINES[machine]
     return ['./tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
             f'--build_dir={out / folder}', *given, '--make_options=CC=ccache gcc',
             '--make_options=HOSTCC=ccache gcc', *arguments]
@@ -181,8 +165,7 @@ def kernel_log(machine, out=BUILD):
 
     Not more than 32 MiB: a kernel with a fault may say the same for ever.
     """
-    path = out / MACHINES[machine][1] / 'test.log'
-    with open(path, 'rb') as file:
+    with open(out / MACHINES[machine][0] / 'test.log', 'rb') as file:
         return file.read(32 << 20).decode(errors='replace').splitlines()
 
 
@@ -192,15 +175,14 @@ def cases_of(group):
     return cases + [case for sub in group['sub_groups'] for case in cases_of(sub)]
 
 
-def suites_in_tree(group):
-    """The names of a group's suites in the sources; never none."""
-    sources = sorted((SRC / 'linux').glob(SOURCES[group]))
-    names = [name for path in sources
+def suites_in_tree(pattern):
+    """The names of the suites in some sources; never none."""
+    names = [name for path in sorted((SRC / 'linux').glob(pattern))
              for name in SUITE.findall(path.read_text(encoding='utf-8'))]
-    return names or [f'(no suite in {SOURCES[group]})']
+    return names or [f'(no suite in {pattern})']
 
 
 def runs():
     """Every machine with every suite that it must run."""
     return [(machine, suite) for machine in TESTED
-            for group in MACHINES[machine][0] for suite in suites_in_tree(group)]
+            for pattern in SOURCES for suite in suites_in_tree(pattern)]

@@ -4,13 +4,14 @@
 import os
 import re
 import time
-from pathlib import Path
 
 import pytest
 
 from harness.vm import Guest
 
 pytest.register_assert_rewrite('tests.support')
+# pylint: disable=wrong-import-position
+from tests.support import hugepages
 
 
 class FailuresAtOnce:
@@ -129,21 +130,6 @@ def seed():
 
 @pytest.fixture
 def huge_pages():
-    """768 huge pages of 2 MiB on the host, given back afterwards."""
-    control = Path('/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages')
-    assert control.exists(), 'the host has no huge pages of 2 MiB'
-    assert not os.geteuid(), 'only root can reserve huge pages of the host'
-    before = control.read_text(encoding='ascii')
-    try:
-        # Page cache may be in the way, or move, at the first try.
-        for _ in range(5):
-            control.write_text(str(int(before) + 768), encoding='ascii')
-            if int(control.read_text(encoding='ascii')) == int(before) + 768:
-                break
-            Path('/proc/sys/vm/drop_caches').write_text('1', encoding='ascii')
-            Path('/proc/sys/vm/compact_memory').write_text('1', encoding='ascii')
-        else:
-            pytest.fail('the host could not reserve 768 huge pages')
-        yield control.with_name('free_hugepages')
-    finally:
-        control.write_text(before, encoding='ascii')
+    """768 huge pages of 2 MiB are free on the host."""
+    with hugepages.pool(768):
+        yield

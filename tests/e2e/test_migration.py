@@ -205,26 +205,11 @@ def test_from_without_to_with(boot):
         target.start_request('sync')
 
 
-def job(guest, command, name, **arguments):
-    """Run a job of QEMU and wait until it has done what it was asked for."""
-    guest.qmp(command, **{'job-id': name}, **arguments)
-    guest.event('JOB_STATUS_CHANGE', id=name, status='concluded')
-    ended = [entry for entry in guest.qmp('query-jobs') if entry['id'] == name]
-    assert len(ended) == 1 and 'error' not in ended[0]
-    guest.qmp('job-dismiss', id=name)
-
-
 def test_snapshot_is_whole(boot, tmp_path):
     """An internal snapshot has what is in the balloon: it may be loaded over it."""
-    image = {'driver': 'file', 'filename': str(tmp_path / 'disk.qcow2')}
     guest = boot(memory=512 * MIB, **OURS)
-    job(guest, 'blockdev-create', 'file', options={**image, 'size': 0})
-    guest.qmp('blockdev-add', **image, **{'node-name': 'file'})
-    job(guest, 'blockdev-create', 'disk',
-        options={'driver': 'qcow2', 'file': 'file', 'size': MIB})
-    guest.qmp('blockdev-add', driver='qcow2', file='file', **{'node-name': 'disk'})
+    guest.add_snapshot_disk(tmp_path / 'disk.qcow2')
     guest.balloon_to(256 * MIB)
-    job(guest, 'snapshot-save', 'save', tag='now', vmstate='disk',
-        devices=['disk'])
+    guest.save_snapshot()
     assert guest.get('migration-stats')['ballooned-skipped'] == 0
     guest.run('true')

@@ -6,6 +6,8 @@ import pytest
 from harness.vm import GIB, MIB, PAGE
 from tests.support.accounts import (FORMATS, LEGACY_LATER, check_inhibited,
                                     check_totals, inflate_fragmented, touch_all)
+from tests.support.hugepages import free
+
 
 @FORMATS
 def test_targets(boot, page_bitmap):
@@ -40,14 +42,12 @@ def test_resident_memory(boot, page_bitmap, backend):
     assert guest.resident() == pytest.approx(before, rel=0.1)
 
 
-def test_hugetlb(boot, huge_pages):
+@pytest.mark.usefixtures('huge_pages')
+def test_hugetlb(boot):
     """Huge host pages come back when all of one is in the balloon.
 
     Also those of which one message names a part and a later one the rest.
     """
-    def free():
-        return int(huge_pages.read_text(encoding='ascii'))
-
     guest = boot(memory=GIB, backend='hugetlb', page_bitmap=True)
     touch_all(guest)
     before = free()

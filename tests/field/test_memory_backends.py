@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from harness.vm import MIB, Refused
+from harness.vm import MIB
 from harness.vm.memory import BACKENDS
 from tests.support import hugepages
 from tests.support.pairs import OURS, PAIRS, STOCK, fate
@@ -70,14 +70,9 @@ def lose_pages(request, pair, backend, missing):
         with hugepages.taken(loss.taken):
             loss.held = outcome(guest, lambda: balloon_settles(guest, MEMORY),
                                 lambda: fill(guest))
-        loss.after = loss.held if guest_is_gone(loss) else outcome(
+        loss.after = loss.held if 'QEMU is gone' in loss.held else outcome(
             guest, lambda: guest.balloon_to(MEMORY), lambda: fill(guest))
     return loss
-
-
-def guest_is_gone(loss):
-    """Whether nothing more can be asked of a guest."""
-    return 'QEMU is gone' in loss.held
 
 
 @pytest.fixture(name='losses', scope='module')
@@ -177,8 +172,8 @@ def test_f02_destination_short(row, request, kind):
 def hop_to(guest, backend, **limits):
     """Migrate to another backend; the twin, at which the guest runs."""
     target = guest.twin(backend=backend)
-    target.launch()
     try:
+        target.launch()
         guest.migrate(target, **limits)
     except BaseException:
         target.kill()
@@ -193,12 +188,7 @@ def hop(guest, _):
 
 def hop_with_postcopy(guest, _):
     """The same as if postcopy were to follow, which wants huge pages there."""
-    target = guest.twin()
-    target.launch()
-    try:
-        guest.migrate(target, capabilities=['postcopy-ram'])
-    finally:
-        target.kill()
+    hop_to(guest, guest.shape.backend, capabilities=['postcopy-ram']).kill()
 
 
 def save(guest, path):
@@ -209,39 +199,13 @@ def save(guest, path):
 
 def save_in_background(guest, path):
     """Write a snapshot while the guest runs."""
-    guest.qmp('migrate-set-capabilities', capabilities=[
-        {'capability': 'events', 'state': True},
-        {'capability': 'background-snapshot', 'state': True}])
-    guest.qmp('migrate', uri=f'file:{path}/state')
-    assert guest.end_migration()['status'] == 'completed'
-
-
-def job_ends(guest, ident):
-    """Wait for a job of QEMU; raise Refused if it failed."""
-    guest.wait_for(lambda: [job for job in guest.qmp('query-jobs')
-                            if job['id'] == ident and job['status'] == 'concluded'],
-                   f'job {ident}')
-    job = next(job for job in guest.qmp('query-jobs') if job['id'] == ident)
-    guest.qmp('job-dismiss', id=ident)
-    if job.get('error'):
-        raise Refused(job['error'])
+    guest.save(f'{path}/state', ['background-snapshot'])
 
 
 def save_internal(guest, path):
     """Take an internal snapshot, into a disk of its own."""
-    image = {'driver': 'file', 'filename': f'{path}/disk', 'size': 0}
-    guest.qmp('blockdev-create', **{'job-id': 'file', 'options': image})
-    job_ends(guest, 'file')
-    del image['size']
-    guest.qmp('blockdev-add', **image, **{'node-name': 'file'})
-    guest.qmp('blockdev-create', **{'job-id': 'disk', 'options': {
-        'driver': 'qcow2', 'file': 'file', 'size': MIB}})
-    job_ends(guest, 'disk')
-    guest.qmp('blockdev-add', **{'node-name': 'disk', 'driver': 'qcow2',
-                                 'file': 'file'})
-    guest.qmp('snapshot-save', **{'job-id': 'save', 'tag': 'snapshot',
-                                  'vmstate': 'disk', 'devices': ['disk']})
-    job_ends(guest, 'save')
+    guest.add_snapshot_disk(f'{path}/disk')
+    guest.save_snapshot()
 
 
 def dump(guest, path):

@@ -19,6 +19,7 @@ from tests.support import mutant, qemu_tests
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 QEMU = mutant.FOLDER / 'qemu'
+UNIT, QTEST = f'tests/unit/{qemu_tests.NAME}', 'tests/qtest/qos-test'
 PATCHES = [patch for patch in mutant.MUTANTS
            if mutant.header(patch, 'Caught-by') != 'migration']
 
@@ -35,19 +36,10 @@ def by_kunit(name, suite, **where):
     return splats or status
 
 
-def by_unit(patch):
-    """The same of QEMU's unit test."""
-    target = f'tests/unit/{qemu_tests.NAME}'
+def build_mutant(patch, target):
+    """One of QEMU's test programs, and QEMU, with the fault; the program's path."""
     build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
-    return complaint(qemu_tests.check, [QEMU / target, '--tap', '-k'])
-
-
-def by_qtest(patch, tmp_path):
-    """The same of the qtests."""
-    target = 'tests/qtest/qos-test'
-    build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
-    wrapper = qemu_tests.with_firmware(QEMU / 'qemu-system-x86_64', tmp_path)
-    return complaint(qemu_tests.qtest, QEMU / target, wrapper)
+    return QEMU / target
 
 
 def complaint(check, *arguments):
@@ -60,17 +52,18 @@ def complaint(check, *arguments):
 
 
 @pytest.mark.parametrize('patch', PATCHES, ids=lambda patch: patch.stem)
-def test_caught(patch, request):
+def test_caught(patch, request, tmp_path):
     """A test fails because of it."""
     how, *what = mutant.header(patch, 'Caught-by').split()
     if how == 'kunit':
         found = by_kunit(patch.stem, *what, source=mutant.source(patch),
                          out=mutant.FOLDER)
     elif how == 'unit':
-        found = by_unit(patch)
+        found = complaint(qemu_tests.check, [build_mutant(patch, UNIT), '--tap', '-k'])
     else:
         request.getfixturevalue('huge_pages')
-        found = by_qtest(patch, request.getfixturevalue('tmp_path'))
+        found = complaint(qemu_tests.qtest, build_mutant(patch, QTEST),
+                          QEMU / 'qemu-system-x86_64', tmp_path)
     assert found, f'{patch.name} was not caught'
     print(str(found)[:200])
 
@@ -86,8 +79,6 @@ def test_nothing_found_without_fault(suite):
 @pytest.mark.usefixtures('huge_pages')
 def test_nothing_found_in_qemu_without_fault(tmp_path):
     """Nor do the tests of QEMU."""
-    unit = qemu_tests.build(f'tests/unit/{qemu_tests.NAME}')
-    assert complaint(qemu_tests.check, [unit, '--tap', '-k']) is None
-    wrapper = qemu_tests.with_firmware(QEMUS['ours'], tmp_path)
-    assert complaint(qemu_tests.qtest,
-                     qemu_tests.build('tests/qtest/qos-test'), wrapper) is None
+    assert not complaint(qemu_tests.check, [qemu_tests.build(UNIT), '--tap', '-k'])
+    assert not complaint(qemu_tests.qtest, qemu_tests.build(QTEST), QEMUS['ours'],
+                         tmp_path)

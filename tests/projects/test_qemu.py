@@ -12,7 +12,8 @@ from harness.common import BUILD, LOGS, ROOT, SRC, tail
 from harness.limits import SESSION
 from harness.run import PYTHON, summary
 from harness.vm import QEMUS
-from tests.support.qemu_tests import NAME, build, check, qtest, with_firmware
+from tests.support.qemu_tests import NAME, build, check, qtest
+
 
 def test_decoder():
     """The decoder's unit test."""
@@ -24,17 +25,18 @@ def test_decoder():
 @pytest.mark.usefixtures('huge_pages')
 def test_device_through_qtest(tmp_path):
     """The qtests of the device: real queues, good and bad messages, migration."""
-    qtest(build('tests/qtest/qos-test'), with_firmware(QEMUS['ours'], tmp_path))
+    qtest(build('tests/qtest/qos-test'), QEMUS['ours'], tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures('huge_pages')
-def test_under_sanitizers():
+def test_under_sanitizers(tmp_path):
     """The same in a build with ASan and UBSan, which have nothing to say."""
     fuzz.build()
     env = fuzz.sanitizer_environment()
     check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
-    qtest(fuzz.OUT / 'tests/qtest/qos-test', fuzz.OUT / 'qemu-system-x86_64', env)
+    qtest(fuzz.OUT / 'tests/qtest/qos-test', fuzz.OUT / 'qemu-system-x86_64', tmp_path,
+          env)
 
 
 @pytest.mark.long

@@ -14,7 +14,8 @@ from harness.build import compiler_environment, kernel_variant
 from harness.common import BUILD, SRC, run_logged
 from harness.initramfs import entry
 from harness.limits import PROGRAM
-from harness.vm import FIRMWARE, GIB, KERNELS, MIB, QEMUS, Refused, accelerator
+from harness.vm import GIB, KERNELS, MIB, QEMUS, Refused, accelerator
+from harness.vm.host import write_qemu_wrapper
 
 # What is installed is one folder.
 pytestmark = pytest.mark.xdist_group('selftest')
@@ -119,11 +120,10 @@ def test_no_driver(guest_with):
 
 
 @pytest.mark.long
-def test_vmtest():
+def test_vmtest(tmp_path):
     """The script beside the selftest boots its guests, and all of them pass."""
     kernel = kernel_variant('built-in', 'CONFIG_VIRTIO_BALLOON=y\n')
-    qemu = ' '.join([str(QEMUS['ours']), '-accel', accelerator(),
-                     *(f'-L {path}' for path in FIRMWARE)])
+    qemu = write_qemu_wrapper(tmp_path / 'qemu', QEMUS['ours'], '-accel', accelerator())
     done = subprocess.run(
         [SRC / 'linux/tools/testing/selftests/balloon/vmtest.sh', '-q', qemu,
          '-k', kernel / 'bzImage'], capture_output=True, text=True,

@@ -6,6 +6,7 @@ The pool belongs to the whole host. A test that counts its pages has it alone.
 
 import fcntl
 import mmap
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def pool(count):
     """A context in which that many huge pages are free, for one test at a time."""
     if not POOL.exists():
         raise Failure('the host has no huge pages of 2 MiB')
+    if os.geteuid():
+        raise Failure('only root can reserve huge pages of the host')
     with open(BUILD / 'hugepages.lock', 'w', encoding='ascii') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

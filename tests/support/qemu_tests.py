@@ -8,7 +8,7 @@ import subprocess
 from harness.build import build_qemu
 from harness.common import BUILD, SRC
 from harness.limits import PROGRAM
-from harness.vm import FIRMWARE
+from harness.vm.host import write_qemu_wrapper
 
 NAME = 'test-virtio-balloon-pages'
 
@@ -30,9 +30,10 @@ def check(command, env=None):
     return len(cases)
 
 
-def qtest(program, qemu, env=None):
-    """Run all qtests of the device with a QEMU."""
-    env = {**(env or os.environ), 'QTEST_QEMU_BINARY': str(qemu)}
+def qtest(program, qemu, folder, env=None):
+    """Run all qtests of the device with a QEMU; folder: for a program around it."""
+    wrapper = write_qemu_wrapper(folder / 'qemu-system-x86_64', qemu)
+    env = {**(env or os.environ), 'QTEST_QEMU_BINARY': str(wrapper)}
     listed = subprocess.run([program, '-l'], capture_output=True, text=True,
                             timeout=PROGRAM, check=True, env=env).stdout.split()
     paths = [path for path in listed
@@ -40,12 +41,3 @@ def qtest(program, qemu, env=None):
     assert len(paths) >= 52, listed
     options = [word for path in paths for word in ('-p', path)]
     assert check([program, '--tap', '-k', *options], env) == len(paths)
-
-
-def with_firmware(qemu, folder):
-    """A program that is a QEMU which finds its firmware: qtests don't say where."""
-    wrapper = folder / 'qemu-system-x86_64'
-    options = ' '.join(f'-L {path}' for path in FIRMWARE)
-    wrapper.write_text(f'#!/bin/sh\nexec {qemu} "$@" {options}\n')
-    wrapper.chmod(0o755)
-    return wrapper
