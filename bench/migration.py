@@ -146,17 +146,15 @@ def one_paid(guest, target, reclaim):
         pass
     if reclaim:
         guest.request('reclaim')
-    stall = guest.spawn('exec stall 64 > /tmp/stall')
-    guest.wait_for(lambda: not stall.running or 'ready' in
-                   guest.said('/tmp/stall'), 'stall is ready')
+    stall = guest.start('stall 64')
     target.launch()
     stall.signal(10)
-    guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'stall has begun')
+    guest.wait_for(lambda: 'begun' in guest.said('stall'), 'stall has begun')
     guest.migrate(target, downtime=DOWNTIME)
     stall.signal(15)
     stall.wait()
     target.check()
-    said = numbers(target.read('/tmp/stall'))
+    said = numbers(target.said('stall'))
     target.pause()
     return said
 

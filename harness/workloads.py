@@ -54,8 +54,7 @@ def pieces(guest, how=None):
 
     how: other arguments of guest/fragment.c, whose last is MiB
     """
-    with guest.background(f'exec fragment {how or most(guest)} > /tmp/pieces',
-                          ready='grep -q fragmented /tmp/pieces'):
+    with guest.background(f'fragment {how or most(guest)}'):
         yield
 
 
@@ -87,8 +86,7 @@ def ballooned(guest, share=3 / 4):
 @contextmanager
 def dirtying(guest, mib=None):
     """A program writes 200 MB/s to an eighth of memory."""
-    with guest.background(f'exec dirty {mib or guest.memory // 8 // MIB} 200 '
-                          '> /tmp/dirtying', ready='grep -q filled /tmp/dirtying'):
+    with guest.background(f'dirty {mib or guest.memory // 8 // MIB} 200'):
         yield
 
 

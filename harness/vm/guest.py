@@ -54,13 +54,10 @@ class Guest(Inside, Balloon, Migration):
         self.console = LOGS / f'{self.name}.console'
         self.qemu_log = LOGS / f'{self.name}.qemu'
         self.trace_log = LOGS / f'{self.name}.trace'
-        self.agent = None
-        self._vm = None
-        self._socket_dir = None
-        self._cgroup = None
+        self.total = None
         self._incoming = incoming
-        # The agent's connection until the guest has come.
-        self._port = None
+        # _port: the agent's connection until the guest has come.
+        self.agent = self._vm = self._socket_dir = self._cgroup = self._port = None
         self._twins = itertools.count(1)
         self._expected = []
 

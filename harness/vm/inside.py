@@ -27,9 +27,9 @@ class Inside:
         """The content of a small file in the guest."""
         return self.run(f'cat {path}').strip()
 
-    def said(self, path):
-        """What a program has written to a file so far, if there is one yet."""
-        return self.run(f'cat {path} 2>/dev/null', check=False)
+    def said(self, program):
+        """What a program that start() started has said so far."""
+        return self.run(f'cat /tmp/{program} 2>/dev/null', check=False)
 
     def meminfo(self):
         """/proc/meminfo in bytes (counts stay counts)."""
@@ -49,7 +49,11 @@ class Inside:
         return result
 
     def load_balloon(self, timeout=COMMAND):
-        """Load the balloon driver and wait until it has taken the device."""
+        """Load the balloon driver and wait until it has taken the device.
+
+        total: MemTotal without a balloon
+        """
+        self.total = self.meminfo()['MemTotal']
         self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
         if self.shape.balloon is not None:
             self.wait_for(self.driver_bound, 'driver bound to device', timeout)
@@ -70,22 +74,18 @@ class Inside:
                          '/features')
         return text[bit] == '1'
 
-    def start(self, text, ready=None, timeout=COMMAND):
-        """Start a shell command; return a Job.
-
-        ready: a shell condition to wait for before going on.
-        """
-        job = self.spawn(text)
-        if ready:
-            self.wait_for(lambda: not job.running or self.run(
-                f'{ready} && echo yes || true').strip() == 'yes',
-                f'{ready} after "{text}"', timeout)
+    def start(self, command, timeout=COMMAND):
+        """Start a program; return its Job once it has said() something: it is ready."""
+        program = command.split()[0]
+        job = self.spawn(f'rm -f /tmp/{program}; > /tmp/{program} exec {command}')
+        self.wait_for(lambda: not job.running or self.said(program),
+                      f'"{command}" is ready', timeout)
         return job
 
     @contextmanager
-    def background(self, text, ready=None, timeout=COMMAND):
-        """start() a command; at the end, SIGTERM it and check its status."""
-        job = self.start(text, ready, timeout)
+    def background(self, command, timeout=COMMAND):
+        """start() a program; at the end, SIGTERM it and check its status."""
+        job = self.start(command, timeout)
         yield job
         if job.running:
             job.signal(15)

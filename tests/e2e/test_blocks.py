@@ -13,10 +13,8 @@ import statistics
 import pytest
 
 from harness.vm import GIB, MIB, PAGE
-from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, fragmented,
-                                   in_balloon, sizes)
-
-BLOCK = 4 * MIB
+from harness.workloads import pieces
+from tests.support.accounts import FORMATS, LEGACY_LATER, check_totals, in_balloon
 
 
 def large_blocks(guest):
@@ -25,25 +23,17 @@ def large_blocks(guest):
                for line in guest.read('/proc/buddyinfo').splitlines())
 
 
-def settle(guest, total):
-    """Wait until compaction has put back what it took; return the size."""
-    guest.wait_for(lambda: len(set(sizes(guest, total))) == 1,
-                   'accounts that agree')
-    return check_totals(guest, total)
-
-
 def test_blocks_come_back_whole(boot):
     """What was free in large blocks is so again, and is named in few words."""
     guest = boot(memory=2 * GIB, page_bitmap=True)
-    total = guest.meminfo()['MemTotal']
     guest.run('echo 3 > /proc/sys/vm/drop_caches')
     before, counters = large_blocks(guest), guest.counters()
     for _ in range(5):
         guest.balloon_to(512 * MIB)
-        assert check_totals(guest, total) == 2 * GIB - 512 * MIB
+        assert check_totals(guest) == 2 * GIB - 512 * MIB
         assert large_blocks(guest) < before - 300
         guest.balloon_to(2 * GIB)
-        assert check_totals(guest, total) == 0
+        assert check_totals(guest) == 0
     assert large_blocks(guest) >= before - 2
     after = guest.counters()
     for way in ('inflate', 'deflate'):
@@ -57,29 +47,26 @@ def test_blocks_come_back_whole(boot):
 def test_sizes_around_block_borders(boot, page_bitmap):
     """Deflate and inflate by every size near that of a block: exact."""
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     base = 300 * MIB
     guest.balloon_to(base)
     steps = {*range(1, 10)} | {(1 << order) + more for order in range(4, 12)
                                for more in (-1, 0, 1)}
     for pages in sorted(steps):
         guest.balloon_to(base + pages * PAGE)
-        assert check_totals(guest, total) == 212 * MIB - pages * PAGE
+        assert check_totals(guest) == 212 * MIB - pages * PAGE
         guest.balloon_to(base)
-        assert check_totals(guest, total) == 212 * MIB
+        assert check_totals(guest) == 212 * MIB
     # Down in odd steps, so that what was broken up is broken up further.
     for left in range(200 * 256, 0, -1777):
         guest.balloon_to(512 * MIB - left * PAGE)
-        assert check_totals(guest, total) == left * PAGE
+        assert check_totals(guest) == left * PAGE
     guest.balloon_to(512 * MIB)
-    assert check_totals(guest, total) == 0
+    assert check_totals(guest) == 0
 
 
 def random_targets(guest, count, seed):
     """Go to targets at random, in pages; all accounts exact after each."""
     rnd = random.Random(seed)
-    total = guest.meminfo()['MemTotal'] + guest.vmstat()['nr_balloon_pages'] \
-        * PAGE
     low, high = 150 * MIB // PAGE, guest.memory // PAGE
     target = high
     for step in range(count):
@@ -89,7 +76,7 @@ def random_targets(guest, count, seed):
             near = 1 << rnd.randint(0, 12)
             target = min(max(target + rnd.randint(-near, near), low), high)
         guest.balloon_to(target * PAGE)
-        assert check_totals(guest, total) == guest.memory - target * PAGE, \
+        assert check_totals(guest) == guest.memory - target * PAGE, \
             f'step {step}'
 
 
@@ -116,9 +103,8 @@ def test_filled_compacted_emptied(boot, page_bitmap):
     are got means that pages of the balloon have moved out of their way.
     """
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     for _ in range(2):
-        with fragmented(guest):
+        with pieces(guest, 800):
             guest.balloon_to(560 * MIB)
         before = guest.vmstat()
         free = guest.meminfo()['MemAvailable'] // (2 * MIB)
@@ -129,11 +115,11 @@ def test_filled_compacted_emptied(boot, page_bitmap):
         moved = guest.vmstat()['balloon_migrate'] - before['balloon_migrate']
         assert moved > 1000
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
-        assert settle(guest, total) == GIB - 560 * MIB
+        assert check_totals(guest) == GIB - 560 * MIB
         guest.balloon_to(700 * MIB)
-        assert settle(guest, total) == GIB - 700 * MIB
+        assert check_totals(guest) == GIB - 700 * MIB
         guest.balloon_to(GIB)
-        assert settle(guest, total) == 0
+        assert check_totals(guest) == 0
 
 
 def boosts(guest):
@@ -152,7 +138,7 @@ def test_no_watermark_boosted(boot, how, target, page_bitmap):
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     # The pieces stay where they are.
     guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
-    with fragmented(guest, how):
+    with pieces(guest, how):
         before = boosts(guest)
         assert len(before) >= 2
         guest.balloon_to(target * MIB)
@@ -165,12 +151,10 @@ def test_no_watermark_boosted(boot, how, target, page_bitmap):
 def test_balloon_moves_under_compaction(boot, page_bitmap):
     """Inflate and deflate while compaction never stops; nothing is lost."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     loop = ('while :; do echo 1 > /proc/sys/vm/compact_memory; '
             'echo 60 > /proc/sys/vm/nr_hugepages; '
             'echo 0 > /proc/sys/vm/nr_hugepages; done')
-    with guest.background('pattern 100 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 100'):
         job = guest.spawn(f'trap "exit 0" TERM; {loop}')
         for step in range(20 if page_bitmap else 6):
             guest.balloon_to((300 + 7 * step % 50) * MIB)
@@ -178,9 +162,9 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         job.signal(15)
         job.wait(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
-        settle(guest, total)
+        check_totals(guest)
     guest.balloon_to(GIB)
-    assert settle(guest, total) == 0
+    assert check_totals(guest) == 0
     assert in_balloon(guest.counters()) == 0
 
 
@@ -188,7 +172,6 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
 def test_offline_ballooned_memory(boot, page_bitmap):
     """Memory that is all balloon goes offline: its pages move elsewhere."""
     guest = boot(memory=2 * GIB, page_bitmap=page_bitmap, append='movablecore=1G')
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(900 * MIB)
     before = guest.vmstat()['balloon_migrate']
     gone = guest.run(
@@ -204,15 +187,15 @@ def test_offline_ballooned_memory(boot, page_bitmap):
     for block in gone:
         guest.run(f'echo online_movable > '
                   f'/sys/devices/system/memory/{block}/state')
-    assert settle(guest, total) == 1148 * MIB
+    assert check_totals(guest) == 1148 * MIB
     guest.balloon_to(2 * GIB)
-    assert settle(guest, total) == 0
+    assert check_totals(guest) == 0
 
 
 def huge_pages_got(boot, kernel):
     """2 MiB pages that a fragmented guest gets with half of it in the balloon."""
     guest = boot(memory=GIB, kernel=kernel, page_bitmap=True)
-    with fragmented(guest):
+    with pieces(guest, 800):
         guest.balloon_to(560 * MIB)
     guest.run('echo 1 > /proc/sys/vm/compact_memory')
     guest.run('echo 230 > /proc/sys/vm/nr_hugepages')
@@ -242,7 +225,6 @@ def cma_got(boot, kernel):
     """
     guest = boot(memory=5 * GIB, kernel=kernel, page_bitmap=True, args=['-cpu', 'max'],
                  append='hugetlb_cma=1G')
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(1300 * MIB)
     assert guest.meminfo()['CmaTotal'] == GIB
     assert guest.meminfo()['CmaFree'] < 100 * MIB
@@ -254,9 +236,9 @@ def cma_got(boot, kernel):
     assert guest.vmstat()['balloon_migrate'] * PAGE > 900 * MIB
     guest.run(f'echo 0 > {control}')
     if kernel == 'ours':
-        assert settle(guest, total) == 5 * GIB - 1300 * MIB
+        assert check_totals(guest) == 5 * GIB - 1300 * MIB
         guest.balloon_to(5 * GIB)
-        assert settle(guest, total) == 0
+        assert check_totals(guest) == 0
     boot.end(guest)
     return got
 
@@ -279,13 +261,11 @@ def test_no_worse_than_stock(boot, count):
 def test_oom_takes_parts_of_blocks(boot):
     """On OOM the balloon gives 1 MiB at a time, from blocks of 4 MiB."""
     guest = boot(memory=GIB, page_bitmap=True, deflate_on_oom=True)
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(200 * MIB)
-    with guest.background('memfill -k 400 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('memfill -k 400'):
         assert guest.vmstat()['oom_kill'] == 0
         # A command may be what needs the next MiB.
-        left = check_totals(guest, total)
+        left = check_totals(guest)
         assert 0 < left < 700 * MIB
         assert left % MIB == 0
 
@@ -293,13 +273,12 @@ def test_oom_takes_parts_of_blocks(boot):
 def test_unload_with_blocks_in_parts(boot):
     """Unloading gives everything back, whole blocks and pages that moved."""
     guest = boot(memory=GIB, page_bitmap=True)
-    total = guest.meminfo()['MemTotal']
-    with fragmented(guest):
+    with pieces(guest, 800):
         guest.balloon_to(500 * MIB)
     guest.balloon_to(300 * MIB)
     guest.run('echo 1 > /proc/sys/vm/compact_memory')
     guest.unload_balloon()
-    assert guest.meminfo()['MemTotal'] == total
+    assert guest.meminfo()['MemTotal'] == guest.total
     assert guest.vmstat()['nr_balloon_pages'] == 0
     # All of it can be used: huge pages for most of memory.
     guest.run('echo 380 > /proc/sys/vm/nr_hugepages')

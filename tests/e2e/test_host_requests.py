@@ -8,8 +8,9 @@ import pytest
 
 from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Refused
+from harness.workloads import pieces
 from tests.support.protocol import BITS, OVERSHOOT
-from tests.support.accounts import check_totals, fragmented
+from tests.support.accounts import check_totals
 
 
 @pytest.fixture
@@ -96,8 +97,7 @@ def test_reclaim_all(cached):
 
 def test_reclaim_from_busy_guest(cached):
     """Programs keep their memory while cache is taken away and read again."""
-    with cached.background('pattern 150 > /tmp/out',
-                           ready='grep -q filled /tmp/out'):
+    with cached.background('pattern 150'):
         reader = cached.spawn('for n in 1 2 3; do cat /tmp/?/file; done '
                               '> /dev/null')
         while reader.running:
@@ -152,7 +152,7 @@ def test_unused_pages(boot):
     assert data['bytes'] == pytest.approx(free, rel=0.05)
     assert data['largest'] >= 4 * MIB
     assert 0 < data['ranges'] < 10000
-    with fragmented(guest):
+    with pieces(guest, 800):
         data = guest.request('unused-pages')
         free = guest.meminfo()['MemFree']
         assert data['bytes'] == pytest.approx(free, rel=0.05)
@@ -213,18 +213,17 @@ def test_busy_and_timeout(boot, disk):
 def test_while_balloon_moves(boot, page_bitmap):
     """Requests and targets at the same time: both are done, exactly."""
     guest = boot(memory=2 * GIB, host_request=True, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     for _ in range(8):
         for target, kind in ((300, 'unused-pages'), (1800, 'reclaim'),
                              (600, 'sync'), (1500, 'unused-pages')):
             guest.set_target(target * MIB)
             assert guest.request(kind)['status'] == 'done'
     guest.balloon_to(700 * MIB)
-    check_totals(guest, total)
+    check_totals(guest)
     unused = guest.request('unused-pages')['bytes']
     assert unused == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
     guest.balloon_to(2 * GIB)
-    assert check_totals(guest, total) == 0
+    assert check_totals(guest) == 0
 
 
 def test_unload_during_request(cached):

@@ -9,7 +9,6 @@ def dimm_guest(boot, **properties):
     """Boot a guest with a slot for a DIMM; return how to plug it, and see it, too."""
     guest = boot(memory=GIB, args=['-m', 'slots=1,maxmem=4G'],
                  append='memhp_default_state=online_movable', **properties)
-    total = guest.meminfo()['MemTotal']
 
     def plug():
         guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
@@ -18,14 +17,14 @@ def dimm_guest(boot, **properties):
         guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
 
     def online():
-        return guest.meminfo()['MemTotal'] > total + 900 * MIB
-    return guest, total, plug, online
+        return guest.meminfo()['MemTotal'] > guest.total + 900 * MIB
+    return guest, plug, online
 
 
 @FORMATS
 def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     """A DIMM whose pages are in the balloon can go; the pages move."""
-    guest, total, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)
+    guest, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)
     plug()
     guest.wait_for(online, 'DIMM online')
     # Movable memory goes into the balloon first: that of the DIMM.
@@ -35,14 +34,14 @@ def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     guest.event('DEVICE_DELETED', device='dimm0')
     assert guest.vmstat()['balloon_migrate'] > before + 8 * MIB // 8192
     assert guest.actual() == GIB - 8 * MIB
-    check_totals(guest, total)
+    check_totals(guest)
     guest.balloon_to(GIB)
-    check_totals(guest, total)
+    check_totals(guest)
 
 
 def test_scan_while_dimm_comes_and_goes(boot):
     """The guest is asked again and again for unused pages meanwhile."""
-    guest, total, plug, online = dimm_guest(boot, host_request=True)
+    guest, plug, online = dimm_guest(boot, host_request=True)
 
     def unused():
         data = guest.request('unused-pages')
@@ -59,4 +58,4 @@ def test_scan_while_dimm_comes_and_goes(boot):
         guest.event('DEVICE_DELETED', device='dimm0')
         guest.qmp('object-del', id='dimm')
         assert unused() < small + 100 * MIB
-        check_totals(guest, total)
+        check_totals(guest)

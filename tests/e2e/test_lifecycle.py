@@ -4,16 +4,16 @@
 import time
 
 from harness.vm import GIB, MIB, PAGE, cpu_seconds_of_all
-from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, fragmented,
-                                   in_balloon, sizes)
+from harness.workloads import pieces
+from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, in_balloon,
+                                    sizes)
 
 
 @LEGACY_LATER
 def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     """Compaction moves pages of the balloon; the accounts stay exact."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
-    with fragmented(guest):
+    with pieces(guest, 800):
         guest.balloon_to(500 * MIB)
     before = guest.vmstat()
     guest.run('echo 1 > /proc/sys/vm/compact_memory')
@@ -22,46 +22,43 @@ def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     assert after['balloon_migrate'] > before['balloon_migrate'] + 100
     assert guest.meminfo()['HugePages_Total'] > 0
     guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
-    check_totals(guest, total)
+    check_totals(guest)
     # What moved is in the balloon as well: its memory is not the guest's.
-    with guest.background('pattern 200 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 200'):
         guest.balloon_to(700 * MIB)
         guest.run('echo 1 > /proc/sys/vm/compact_memory')
         guest.balloon_to(450 * MIB)
     guest.balloon_to(GIB)
-    check_totals(guest, total)
+    check_totals(guest)
 
 
 @LEGACY_LATER
 def test_module_reload_with_full_balloon(boot, page_bitmap):
     """Unloading gives everything back; loading inflates to the target again."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     for _ in range(3):
         guest.balloon_to(300 * MIB)
-        check_totals(guest, total)
+        check_totals(guest)
         guest.unload_balloon()
-        assert guest.meminfo()['MemTotal'] == total
+        assert guest.meminfo()['MemTotal'] == guest.total
         assert guest.actual() == GIB
         guest.load_balloon()
         guest.wait_for(lambda: guest.actual() == 300 * MIB,
                        'balloon inflated again')
-        check_totals(guest, total)
+        check_totals(guest)
         guest.balloon_to(GIB)
-        check_totals(guest, total)
+        check_totals(guest)
 
 
 @FORMATS
 def test_unload_while_inflating(boot, page_bitmap):
     """The driver can go at any moment of an inflate."""
     guest = boot(load=False, memory=2 * GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     guest.set_target(300 * MIB)
     for _ in range(5):
         guest.load_balloon()
         guest.unload_balloon()
-        assert guest.meminfo()['MemTotal'] == total
+        assert guest.meminfo()['MemTotal'] == guest.total
         assert guest.vmstat()['nr_balloon_pages'] == 0
     # Packed page sets may have been faster.
     assert page_bitmap or guest.counters()['inflate-pages'] \
@@ -73,8 +70,7 @@ def test_deflate_on_oom(boot, page_bitmap):
     """A program that needs memory gets the balloon's, and nobody is killed."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap, deflate_on_oom=True)
     guest.balloon_to(200 * MIB)
-    with guest.background('memfill -k 400 > /tmp/out',
-                          ready='grep -q filled /tmp/out') as job:
+    with guest.background('memfill -k 400') as job:
         assert job.running
         assert guest.vmstat()['oom_kill'] == 0
         assert guest.actual() > 400 * MIB
@@ -128,8 +124,7 @@ def test_out_of_puff(boot, page_bitmap):
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap,
                  append='loglevel=7 movablecore=400M')
     guest.run('echo 16 16 16 16 > /proc/sys/vm/lowmem_reserve_ratio')
-    with guest.background('memfill -k 300 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('memfill -k 300'):
         # No commands now: they would need memory.
         before = out_of_puff(guest, 16 * MIB)
         assert guest.actual() > 300 * MIB
@@ -156,7 +151,6 @@ def test_out_of_puff(boot, page_bitmap):
 def test_suspend_to_ram(boot, page_bitmap):
     """S3 empties the balloon, waking up fills it to the target again."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap, serial=True)
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(400 * MIB)
     for _ in range(2):
         job = guest.spawn('echo mem > /sys/power/state')
@@ -166,28 +160,27 @@ def test_suspend_to_ram(boot, page_bitmap):
         job.wait()
         guest.wait_for(lambda: guest.actual() == 400 * MIB,
                        'balloon inflated again after resume')
-        check_totals(guest, total)
+        check_totals(guest)
     guest.balloon_to(GIB)
-    check_totals(guest, total)
+    check_totals(guest)
 
 
 @FORMATS
 def test_hot_unplug_and_plug(boot, page_bitmap):
     """A device that goes with a full balloon leaves the memory behind."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap, machine='pc')
-    total = guest.meminfo()['MemTotal']
     for _ in range(2):
         guest.balloon_to(400 * MIB)
         guest.qmp('device_del', id='balloon0')
         guest.event('DEVICE_DELETED', device='balloon0')
-        guest.wait_for(lambda: guest.meminfo()['MemTotal'] == total,
+        guest.wait_for(lambda: guest.meminfo()['MemTotal'] == guest.total,
                        'memory given back')
         assert guest.vmstat()['nr_balloon_pages'] == 0
         guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
                   **{'page-bitmap': page_bitmap})
         guest.wait_for(guest.driver_bound, 'driver bound to new device')
         guest.balloon_to(500 * MIB)
-        check_totals(guest, total)
+        check_totals(guest)
         guest.balloon_to(GIB)
 
 
@@ -195,14 +188,13 @@ def test_hot_unplug_and_plug(boot, page_bitmap):
 def test_targets_change_midway(boot, page_bitmap):
     """New targets in the middle of an inflate or deflate: the last one counts."""
     guest = boot(memory=2 * GIB, page_bitmap=page_bitmap)
-    total = guest.meminfo()['MemTotal']
     for _ in range(10):
         for target in (256, 2048, 600, 1900, 300, 1500):
             guest.set_target(target * MIB)
         guest.balloon_to(700 * MIB)
         # It may have passed there on its way to the target before.
-        guest.wait_for(lambda: set(sizes(guest, total)) ==
+        guest.wait_for(lambda: set(sizes(guest)) ==
                        {guest.memory - 700 * MIB},
                        'balloon at rest, with exact accounts')
     guest.balloon_to(2 * GIB)
-    assert check_totals(guest, total) == 0
+    assert check_totals(guest) == 0

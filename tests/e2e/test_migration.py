@@ -97,17 +97,16 @@ def zero_pages_of_churn(guest, one_of):
 def test_churn_notices(boot):
     """Pages that turn into zeroes behind the guest's back are found out."""
     guest = boot(load=False, memory=512 * MIB, balloon=False)
-    job = guest.spawn('exec churn -s 1 200 > /tmp/churn')
-    guest.wait_for(lambda: 'ready' in guest.said('/tmp/churn'), 'ready')
+    job = guest.start('churn -s 1 200')
     job.signal(10)
-    guest.wait_for(lambda: guest.said('/tmp/churn').count('check 1') == 2,
+    guest.wait_for(lambda: guest.said('churn').count('check 1') == 2,
                    'check')
     guest.pause()
     assert zero_pages_of_churn(guest, 100) > 50
     guest.resume()
     job.signal(10)
     job.wait(check=False)
-    said = guest.said('/tmp/churn')
+    said = guest.said('churn')
     assert job.status == 1, said
     assert 'zeroes' in said and 'pages wrong' in said
 
@@ -135,32 +134,29 @@ def test_unused_pages_are_skipped(boot):
 def test_ballooned_pages_are_skipped(boot):
     """What is in the balloon is not even looked at; it comes back whole."""
     guest = boot(memory=GIB, **OURS)
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(300 * MIB)
     target, result = travel(boot, guest)
     ram = result['ram']
     sent = (ram['normal'] + ram['duplicate']) * PAGE
     assert sent < 500 * MIB
     assert target.actual() == 300 * MIB
-    with target.background('pattern 100 > /tmp/out',
-                           ready='grep -q filled /tmp/out'):
+    with target.background('pattern 100'):
         target.balloon_to(GIB)
-    assert target.meminfo()['MemTotal'] == total
+    assert target.meminfo()['MemTotal'] == guest.total
 
 
 def test_hint_and_host_request(boot):
     """With both features, host requests are used: the guest keeps its memory."""
     guest = boot(memory=GIB, **OURS, **HINT)
     free_after_use(guest)
-    stall = guest.spawn('exec stall 64 > /tmp/stall')
-    guest.wait_for(lambda: 'ready' in guest.said('/tmp/stall'), 'ready')
+    stall = guest.start('stall 64')
     stall.signal(10)
-    guest.wait_for(lambda: 'begun' in guest.said('/tmp/stall'), 'begun')
+    guest.wait_for(lambda: 'begun' in guest.said('stall'), 'begun')
     target, result = travel(boot, guest)
     stall.signal(15)
     stall.wait()
     said = dict(word.split('=') for word in
-                target.said('/tmp/stall').split() if '=' in word)
+                target.said('stall').split() if '=' in word)
     assert int(said['free_before']) - int(said['free']) < 200 << 10
     # A busy host has the guest write to the 64 MiB of stall more often.
     assert result['ram']['transferred'] < 400 * MIB

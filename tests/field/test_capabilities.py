@@ -48,15 +48,14 @@ def arrive(pair, way, folder):
     with Trip(Guest(memory=512 * MIB, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()
         touch_all(trip.guest)
-        with_pattern = trip.guest.start('exec pattern 80 > /tmp/pattern',
-                                        ready='grep -q filled /tmp/pattern')
+        with_pattern = trip.guest.start('pattern 80')
         trip.guest.balloon_to(260 * MIB)
         first, _ = [way(trip, folder) for _ in range(2)]
         trip.guest.balloon_to(trip.guest.memory)
         trip.guest.run('memfill 200')
         with_pattern.signal(15)
         with_pattern.wait(check=False)
-        said = trip.guest.said('/tmp/pattern')
+        said = trip.guest.said('pattern')
         assert with_pattern.status == 0, said
         return first
 

@@ -154,8 +154,7 @@ def use_beside(request, pair, folder):
         with trial(request, pair, **options) as guest, \
                 trial(request, pair, **options) as other:
             fill(guest)
-            job = other.start('exec pattern 128 > /tmp/out',
-                              ready='grep -q filled /tmp/out')
+            job = other.start('pattern 128')
             guest.balloon_to(SMALL)
 
             def end_pattern():

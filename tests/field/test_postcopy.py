@@ -98,8 +98,7 @@ def arrive(pair, kind, seed):
     with Trip(Guest(memory=MEMORY, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()
         trip.guest.balloon_to(MEMORY - 500 * MIB)
-        churn = trip.guest.start(f'exec churn -s {seed} -r 100 400 > /tmp/churn 2>&1',
-                                 ready='grep -q ready /tmp/churn')
+        churn = trip.guest.start(f'churn -s {seed} -r 100 400 2>&1')
         trip.guest.run('memfill 300')
         hop = trip.go(meanwhile, capabilities=['postcopy-ram', *capabilities],
                       bandwidth=16 * MIB, max_postcopy_bandwidth=MIB)
@@ -108,7 +107,7 @@ def arrive(pair, kind, seed):
         trip.guest.run('memfill 600')
         churn.signal(15)
         churn.wait(check=False)
-        assert churn.status == 0, trip.guest.said('/tmp/churn')
+        assert churn.status == 0, trip.guest.said('churn')
         return hop.info['ram']['postcopy-requests']
 
 

@@ -51,17 +51,16 @@ def disk(path):
 
 def start_workset(guest):
     """Start the program that uses its working set; return its Job."""
-    return guest.start(f'exec workset /dev/vda {FILE} {ANON} > /tmp/workset',
-                       ready='grep -q warm /tmp/workset')
+    return guest.start(f'workset /dev/vda {FILE} {ANON}')
 
 
 def latest(guest, job):
     """Have the program count anew; return (accesses, p99) until now."""
-    before = guest.said('/tmp/workset').count('\n')
+    before = guest.said('workset').count('\n')
     job.signal(10)
-    guest.wait_for(lambda: guest.said('/tmp/workset').count('\n') > before,
+    guest.wait_for(lambda: guest.said('workset').count('\n') > before,
                    'a line of workset')
-    line = guest.said('/tmp/workset').splitlines()[-1]
+    line = guest.said('workset').splitlines()[-1]
     return tuple(map(int, re.match(r'accesses (\d+) p99 (\d+)', line).groups()))
 
 

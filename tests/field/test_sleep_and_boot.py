@@ -34,28 +34,27 @@ def inflated(guest):
     guest.wait_for(lambda: guest.actual() == TARGET, 'balloon inflated again')
 
 
-def check_totals(guest, total):
+def check_totals(guest):
     """QEMU and the guest agree on the balloon's size.
 
     The device's counters are for all its life: what was in the balloon of a kernel
     that was started again has never been given back.
     """
-    guest.wait_for(lambda: len(set(sizes(guest, total)[:3])) == 1,
+    guest.wait_for(lambda: len(set(sizes(guest)[:3])) == 1,
                    'accounts that agree')
     if guest.shape.qemu == 'ours':
         assert guest.counters()['rejected-messages'] == 0
 
 
-def check_memory(guest, total):
+def check_memory(guest):
     """All agree on the balloon, and memory that comes and goes keeps its content."""
-    check_totals(guest, total)
-    with guest.background('pattern 100 > /tmp/again 2>&1',
-                          ready='grep -q filled /tmp/again'):
+    check_totals(guest)
+    with guest.background('pattern 100'):
         guest.balloon_to(guest.memory)
         guest.balloon_to(TARGET)
-    check_totals(guest, total)
+    check_totals(guest)
     guest.balloon_to(guest.memory)
-    check_totals(guest, total)
+    check_totals(guest)
 
 
 # -- A new kernel in the same QEMU ------------------------------------------
@@ -63,7 +62,6 @@ def check_memory(guest, total):
 def start_again(boot, pair, how):
     """Fill a guest's balloon, start its kernel again, and look."""
     guest = boot(memory=GIB, reboot=True, args=kernel_disks(pair['kernel']), **pair)
-    total = guest.meminfo()['MemTotal']
     guest.run('memfill 700')
     if how == 'kexec -e':
         load_kernel(guest)
@@ -71,11 +69,11 @@ def start_again(boot, pair, how):
     guest.spawn(how)
     guest.agent.wait_restarted()
     # Where a kernel is put at random may cost it some pages.
-    assert abs(guest.meminfo()['MemTotal'] - total) < MIB, 'the new kernel has less'
-    total = guest.meminfo()['MemTotal']
+    assert abs(guest.meminfo()['MemTotal'] - guest.total) < MIB, \
+        'the new kernel has less'
     guest.load_balloon()
     inflated(guest)
-    check_memory(guest, total)
+    check_memory(guest)
 
 
 @pytest.mark.parametrize('how', ['reboot -f', 'kexec -e'], ids=['reboot', 'kexec'])
@@ -128,14 +126,12 @@ def sleep_and_wake(guest, state):
 def go_to_sleep(boot, pair, state):
     """A guest with a full balloon sleeps twice."""
     guest = boot(memory=GIB, serial=True, **pair)
-    total = guest.meminfo()['MemTotal']
     guest.balloon_to(TARGET)
-    with guest.background('pattern 50 > /tmp/out 2>&1',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 50'):
         for _ in range(2):
             sleep_and_wake(guest, state)
             inflated(guest)
-    check_memory(guest, total)
+    check_memory(guest)
 
 
 @pytest.mark.parametrize('state', ['freeze', 'mem'], ids=['s2idle', 's3'])
@@ -164,15 +160,13 @@ def prepare_swap(guest, mode):
 def hibernate_and_return(boot, pair, path):
     """The guest writes its image, reads it again, and goes on in the same QEMU."""
     guest = boot(memory=GIB, serial=True, args=swap_disk(path), **pair)
-    total = guest.meminfo()['MemTotal']
     prepare_swap(guest, 'test_resume')
     guest.balloon_to(TARGET)
-    with guest.background('pattern 50 > /tmp/out 2>&1',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 50'):
         guest.run('echo disk > /sys/power/state')
         inflated(guest)
     guest.run('swapoff /dev/vda')
-    check_memory(guest, total)
+    check_memory(guest)
 
 
 def hibernate_and_resume(boot, pair, path):
@@ -180,11 +174,9 @@ def hibernate_and_resume(boot, pair, path):
     options = {'memory': GIB, 'serial': True, **pair, 'args': (
         *swap_disk(path), '-action', 'shutdown=pause')}
     guest = boot(**options)
-    total = guest.meminfo()['MemTotal']
     prepare_swap(guest, 'shutdown')
     guest.balloon_to(TARGET)
-    pattern = guest.start('pattern 50 > /tmp/out 2>&1',
-                          ready='grep -q filled /tmp/out')
+    pattern = guest.start('pattern 50')
     job = guest.spawn('echo disk > /sys/power/state')
     guest.wait_for(lambda: not job.running or
                    guest.qmp('query-status')['status'] == 'shutdown',
@@ -192,6 +184,7 @@ def hibernate_and_resume(boot, pair, path):
     assert job.running, f'it did not hibernate: {job.output}'
     again = boot(load=False, **options)
     again.agent.adopt(guest.agent)
+    again.total = guest.total
     again.spawn('cat /sys/class/block/vda/dev > /sys/power/resume')
     job.wait(COMMAND)
     assert again.actual() == GIB
@@ -200,7 +193,7 @@ def hibernate_and_resume(boot, pair, path):
     pattern.signal(15)
     pattern.wait()
     again.run('swapoff /dev/vda')
-    check_memory(again, total)
+    check_memory(again)
 
 
 @pytest.mark.parametrize('journey', [hibernate_and_return, hibernate_and_resume],

@@ -11,11 +11,11 @@ import pytest
 from harness.arch import ARCHES, OTHERS
 from harness.disk import disk_image, disks
 from harness.vm import GIB, MIB, PAGE, Refused
+from harness.workloads import pieces
 from tests.support.journey import CASES, Journey
 from tests.support.protocol import BITS, OVERSHOOT
-from tests.support.accounts import (FORMATS, check_inhibited, check_totals,
-                                   fragmented, in_balloon, inflate_fragmented,
-                                   touch_all)
+from tests.support.accounts import (FORMATS, check_inhibited, check_totals, in_balloon,
+                                    inflate_fragmented, touch_all)
 
 pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
     'arch', [arch.name for arch in OTHERS])]
@@ -35,7 +35,7 @@ def test_targets(boot, arch, page_bitmap):
         guest.read('/proc/self/smaps')
     guest.load_balloon()
     assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
-    total, high = guest.meminfo()['MemTotal'], highmem(guest)
+    high = highmem(guest)
     assert (high > 0) == (arch == 'i386')
     guest.balloon_to(512 * MIB)
     # It is taken first.
@@ -44,14 +44,14 @@ def test_targets(boot, arch, page_bitmap):
     assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
     for target in (512, 768, 450, 451, 1023, 1024):
         guest.balloon_to(target * MIB)
-        assert check_totals(guest, total) == GIB - target * MIB
+        assert check_totals(guest) == GIB - target * MIB
     # What is part of a guest's page is all of it.
     taken = -(-77 * PAGE // page) * page
     guest.set_target(GIB - 77 * PAGE)
     guest.wait_for(lambda: guest.actual() == GIB - taken, 'rounded')
-    assert check_totals(guest, total) == taken
+    assert check_totals(guest) == taken
     guest.unload_balloon()
-    assert guest.meminfo()['MemTotal'] == total
+    assert guest.meminfo()['MemTotal'] == guest.total
     assert highmem(guest) == high
     assert in_balloon(guest.counters()) == 0
 
@@ -65,15 +65,13 @@ def test_content(boot, arch, page_bitmap):
     guest.balloon_to(512 * MIB)
     assert before - guest.resident() == pytest.approx(512 * MIB, rel=0.05)
     guest.balloon_to(GIB)
-    with guest.background('pattern 256 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 256'):
         for _ in range(5):
             guest.balloon_to(640 * MIB)
             guest.balloon_to(900 * MIB)
-    assert 'pages checked' in guest.read('/tmp/out')
+    assert 'pages checked' in guest.said('pattern')
     # Memory that was in the balloon holds what is written to it.
-    with guest.background('pattern 500 > /tmp/out',
-                          ready='grep -q filled /tmp/out'):
+    with guest.background('pattern 500'):
         guest.balloon_to(960 * MIB)
 
 
@@ -116,7 +114,7 @@ def test_requests(boot, arch):
     assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
                                           rel=0.05)
     assert data['largest'] >= 4 * MIB
-    with fragmented(guest, '640'):
+    with pieces(guest, 640):
         data = guest.request('unused-pages')
         assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
                                               rel=0.05)

@@ -21,13 +21,10 @@ def in_balloon(counters):
     return counters['inflate-pages'] - counters['deflate-pages']
 
 
-def sizes(guest, without):
-    """The balloon's size as QEMU, guest and device see it, in bytes.
-
-    without: the guest's MemTotal with an empty balloon
-    """
+def sizes(guest):
+    """The balloon's size as QEMU, guest and device see it, in bytes."""
     balloon = guest.vmstat()['nr_balloon_pages'] * guest.arch.page
-    gone = without - guest.meminfo()['MemTotal']
+    gone = guest.total - guest.meminfo()['MemTotal']
     # What may come back on OOM stays in MemTotal.
     if guest.get('deflate-on-oom'):
         gone += balloon
@@ -37,7 +34,7 @@ def sizes(guest, without):
     return seen
 
 
-def check_totals(guest, without):
+def check_totals(guest):
     """All agree on the size of a balloon at rest; return it.
 
     Compaction may be at work on its own: while a page moves, the device knows
@@ -46,7 +43,7 @@ def check_totals(guest, without):
     seen = []
 
     def agree():
-        seen[:] = sizes(guest, without)
+        seen[:] = sizes(guest)
         return len(set(seen)) == 1
     try:
         guest.wait_for(agree, 'accounts that agree')
@@ -58,11 +55,6 @@ def check_totals(guest, without):
     if guest.shape.qemu == 'ours':
         assert guest.counters()['rejected-messages'] == 0
     return seen[0]
-
-
-def fragmented(guest, how='800'):
-    """A context in which free memory of a guest of 1 GiB lies in pieces."""
-    return pieces(guest, how)
 
 
 # Takes a megabyte of a stream a second: a background snapshot heeds no max-bandwidth.
@@ -99,13 +91,12 @@ def check_inhibited(guest, spare=96 * MIB):
 
 def inflate_fragmented(guest, target, how='800'):
     """Inflate and deflate a guest without large blocks; return the counters between."""
-    total = guest.meminfo()['MemTotal']
     # The pieces stay where they are.
     guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
-    with fragmented(guest, f'-l {how}'):
+    with pieces(guest, f'-l {how}'):
         guest.balloon_to(target)
-        check_totals(guest, total)
+        check_totals(guest)
         counters = guest.counters()
     guest.balloon_to(GIB)
-    assert check_totals(guest, total) == 0
+    assert check_totals(guest) == 0
     return counters

@@ -62,8 +62,8 @@ class Journey:
                                'name': '-'.join(folder.parts[-2:])}
                               | OURS | options))
         # A disk is slow: only one case has its files there.
-        self._command = f'exec churn -s {seed} -r {rate} ' \
-            f'{"-d /tmp/own" if case == 4 else ""} {churn} > /tmp/churn 2>&1'
+        self._command = f'churn -s {seed} -r {rate} ' \
+            f'{"-d /tmp/own" if case == 4 else ""} {churn} 2>&1'
         self._churn = None
         self._state = ExitStack()
 
@@ -76,9 +76,7 @@ class Journey:
                 CASES[self.case](self.guest, **SIZES[self.case]))
             if self.case == 4:
                 self.sum = md5sum(self.guest, 0, 0)
-            self._churn = self.guest.spawn(self._command)
-            self.guest.wait_for(lambda: 'ready' in self.guest.said('/tmp/churn')
-                                or not self._churn.running, 'churn is ready')
+            self._churn = self.guest.start(self._command)
         except BaseException:
             self.guest.kill()
             raise
@@ -156,7 +154,7 @@ class Journey:
                 self._churn.signal(CHECK)
                 mark = f'check {self._checks}:'
                 self.guest.wait_for(
-                    lambda: self.guest.said('/tmp/churn').count(mark) == 2
+                    lambda: self.guest.said('churn').count(mark) == 2
                     or not self._churn.running, mark)
             self._right()
         except (GuestError, GuestTimeout) as error:
@@ -164,7 +162,7 @@ class Journey:
 
     def _right(self):
         """Raise Lost if churn or the kernel has complained."""
-        said = self.guest.said('/tmp/churn')
+        said = self.guest.said('churn')
         if not self._churn.running and self._churn.status:
             raise Lost(f'{self.guest.name}: churn ended with status '
                        f'{self._churn.status}: {said[-3000:]}')
@@ -182,7 +180,7 @@ class Journey:
             self._right()
             self._state.close()
             pages = re.findall(r'check \d+: (\d+) pages right',
-                               self.guest.said('/tmp/churn'))
+                               self.guest.said('churn'))
         except (GuestError, GuestTimeout) as error:
             raise Lost(str(error)) from error
         assert len(pages) == 2 * (self._checks + 1) and all(map(int, pages))
