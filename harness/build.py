@@ -43,30 +43,26 @@ def copy_if_newer(source, target):
     """Give a finished file its place; leave an equal one as it is."""
     if not source.is_file():
         raise Failure(f'the build left no {source.relative_to(ROOT)}')
-    if not target.exists() or \
-            target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+    if not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
         # A guest may be running the old one.
         part = target.with_name(f'{target.name}.part')
         shutil.copy2(source, part)
         part.rename(target)
 
 
+def is_current(stamp, state):
+    """Whether what a stamp file was written for is what is wanted."""
+    return stamp.exists() and stamp.read_text() == state
+
+
 # -- Kernel -----------------------------------------------------------------
 
 def dropped_options(fragment, config):
     """The lines of a configuration fragment that a .config does not honour."""
-    have = set(config.splitlines())
-    lost = []
-    for line in fragment.splitlines():
-        match = re.fullmatch(r'(CONFIG_\w+)=(.*)', line.strip())
-        if not match:
-            continue
-        name, value = match.groups()
-        kept = line in have if value != 'n' else \
-            not any(have_line.startswith(f'{name}=') for have_line in have)
-        if not kept:
-            lost.append(line)
-    return lost
+    have = dict(re.findall(r'(?m)^(CONFIG_\w+)=(.*)$', config))
+    return [f'{name}={value}' for name, value in
+            re.findall(r'(?m)^\s*(CONFIG_\w+)=(.*?)\s*$', fragment)
+            if have.get(name, 'n') != value]
 
 
 def write_config(make, out, env, fragment):
@@ -91,15 +87,12 @@ def kernel_options(arch=X86, own=''):
 def configure_kernel(make, out, env, fragment):
     """Write .config from tinyconfig and the fragment, unless it is current."""
     stamp = out / 'fragment.stamp'
-    if (out / '.config').exists() and stamp.exists() \
-            and stamp.read_text() == fragment:
+    if (out / '.config').exists() and is_current(stamp, fragment):
         return
     write_config(make, out, env, fragment)
-    lost = dropped_options(fragment, (out / '.config').read_text())
-    if lost:
+    if lost := dropped_options(fragment, (out / '.config').read_text()):
         (out / '.config').unlink()
-        raise Failure('the kernel refuses options of base/*.config: '
-                      + ', '.join(lost))
+        raise Failure(f"the kernel refuses options of base/*.config: {', '.join(lost)}")
     stamp.write_text(fragment)
 
 
@@ -110,27 +103,27 @@ def kernel_make(source, out, arch, prefix):
             'HOSTCC=ccache gcc']
 
 
-def build_kernel(title, source, out, log, arch=X86, own=''):
-    """Build the image and the modules of a kernel tree.
+def build_kernel(title, out, log, arch=X86, own=''):
+    """Build our kernel: its image, its modules, and its initramfs.
 
     own: options in place of those in base/*.config
     """
     env = compiler_environment()
     out.mkdir(parents=True, exist_ok=True)
-    make = [*kernel_make(source, out, arch.kernel, arch.prefix),
+    make = [*kernel_make(SRC / 'linux', out, arch.kernel, arch.prefix),
             'KBUILD_BUILD_TIMESTAMP=1970-01-01', 'KBUILD_BUILD_USER=build',
             'KBUILD_BUILD_HOST=build', 'LOCALVERSION=']
     configure_kernel(make, out, env, kernel_options(arch, own))
-    run_logged(title, [*make, Path(arch.image).name, 'modules'], log, env=env)
+    image = Path(arch.image).name
+    run_logged(title, [*make, image, 'modules'], log, env=env)
+    copy_if_newer(out / arch.image, out / image)
+    make_initramfs(modules(out), out / 'initramfs', arch)
 
 
 def kernel():
     """make kernel: build/kernel/bzImage and build/kernel/initramfs."""
     tree.ensure('linux', strict=False)
-    out = BUILD / 'kernel'
-    build_kernel('kernel', SRC / 'linux', out, 'kernel.log')
-    copy_if_newer(out / X86.image, out / 'bzImage')
-    make_initramfs(modules(out), out / 'initramfs')
+    build_kernel('kernel', BUILD / 'kernel', 'kernel.log')
 
 
 def kernel_variant(name, own):
@@ -146,10 +139,7 @@ def kernel_variant(name, own):
         shutil.rmtree(part, ignore_errors=True)
         capture(['cp', '-a', '--reflink=auto', BUILD / 'kernel', part])
         part.rename(out)
-    build_kernel(f'kernel, {name}', SRC / 'linux', out, f'kernel-{name}.log',
-                 own=own)
-    copy_if_newer(out / X86.image, out / 'bzImage')
-    make_initramfs(modules(out), out / 'initramfs')
+    build_kernel(f'kernel, {name}', out, f'kernel-{name}.log', own=own)
     return out
 
 
@@ -161,8 +151,7 @@ def configure_qemu(title, source, out, log, options):
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / 'configure.stamp'
     wanted = ' '.join(options)
-    if not (out / 'build.ninja').exists() or not stamp.exists() \
-            or stamp.read_text() != wanted:
+    if not (out / 'build.ninja').exists() or not is_current(stamp, wanted):
         run_logged(f'{title}: configure',
                    [os.path.relpath(source / 'configure', out), *options],
                    f'{log}-configure.log', cwd=out, env=env)
@@ -170,11 +159,12 @@ def configure_qemu(title, source, out, log, options):
     return env
 
 
-def build_qemu(title, source, out, log, *targets):
-    """Build the system emulator of a QEMU tree, and other targets."""
+def build_qemu(title, source, out, log, *targets, names=('x86_64',), options=()):
+    """Build the system emulators of a QEMU tree, and other targets."""
     env = configure_qemu(title, source, out, log,
-                         ('--cc=ccache gcc', *QEMU_OPTIONS))
-    run_logged(title, ['ninja', f'-j{jobs()}', 'qemu-system-x86_64', *targets],
+                         ('--cc=ccache gcc', *QEMU_OPTIONS, *options))
+    run_logged(title, ['ninja', f'-j{jobs()}',
+                       *(f'qemu-system-{name}' for name in names), *targets],
                f'{log}.log', cwd=out, env=env)
 
 
@@ -186,12 +176,9 @@ def qemu():
 
 def build_qemus(title, source, out, log, names, *targets):
     """Build the emulators of some architectures, under TCG, and other targets."""
-    env = configure_qemu(title, source, out, log, (
-        '--cc=ccache gcc', *QEMU_OPTIONS, '--disable-kvm', '--enable-fdt=system',
-        '--target-list=' + ','.join(f'{name}-softmmu' for name in names)))
-    run_logged(title, ['ninja', f'-j{jobs()}',
-                       *(f'qemu-system-{name}' for name in names), *targets],
-               f'{log}.log', cwd=out, env=env)
+    softmmu = ','.join(f'{name}-softmmu' for name in names)
+    build_qemu(title, source, out, log, *targets, names=names, options=(
+        '--disable-kvm', '--enable-fdt=system', f'--target-list={softmmu}'))
 
 
 # -- Other architectures ----------------------------------------------------
@@ -202,24 +189,13 @@ def arches():
     for queue in QUEUES:
         tree.ensure(queue, strict=False)
     for arch in OTHERS:
-        out = arch.folder
-        build_kernel(f'kernel for {arch.name}', SRC / 'linux', out,
-                     f'kernel-{arch.name}.log', arch)
-        copy_if_newer(out / arch.image, out / Path(arch.image).name)
-        make_initramfs(modules(out), out / 'initramfs', arch)
-    build_qemus('QEMU for other architectures', SRC / 'qemu',
-                BUILD / 'arch' / 'qemu', 'arch-qemu',
-                [arch.qemu for arch in OTHERS])
+        build_kernel(f'kernel for {arch.name}', arch.folder, f'kernel-{arch.name}.log',
+                     arch)
+    build_qemus('QEMU for other architectures', SRC / 'qemu', BUILD / 'arch' / 'qemu',
+                'arch-qemu', [arch.qemu for arch in OTHERS])
 
 
 # -- The unpatched pair -----------------------------------------------------
-
-def stock_tree(queue):
-    """Return a git worktree of a tree's base under build/stock/src."""
-    folder = STOCK / 'src' / queue
-    tree.worktree(queue, folder, 'base')
-    return folder
-
 
 def stock_kernel():
     """Debian's kernel for clouds, with the modules that guests need."""
@@ -250,16 +226,16 @@ def stock():
     """
     for queue in QUEUES:
         tree.ensure(queue, strict=False)
-    folder = stock_tree('qemu')
+    folder = STOCK / 'src' / 'qemu'
+    tree.worktree('qemu', folder, 'base')
     state = hashlib.sha256(repr([tree.rev(folder, 'HEAD'), QEMU_OPTIONS])
                            .encode()).hexdigest()
     stamp = STOCK / 'complete.stamp'
-    if not stamp.exists() or stamp.read_text() != state:
+    if not is_current(stamp, state):
         stamp.unlink(missing_ok=True)
         build_qemu('stock QEMU', folder, STOCK / 'qemu', 'stock-qemu')
         stamp.write_text(state)
-    copy_if_newer(STOCK / 'qemu/qemu-system-x86_64',
-                  STOCK / 'qemu-system-x86_64')
+    copy_if_newer(STOCK / 'qemu/qemu-system-x86_64', STOCK / 'qemu-system-x86_64')
     stock_kernel()
 
 

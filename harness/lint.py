@@ -95,7 +95,7 @@ def configure(name):
     stamp, lines = out / 'fragment.stamp', wanted(MACHINES[name])
     text = build.FRAGMENT.read_text(encoding='utf-8') + lines
     state = text + tree.git(SOURCE, 'ls-tree', 'HEAD', *touched('*Kconfig*'))
-    if not stamp.exists() or stamp.read_text() != state:
+    if not build.is_current(stamp, state):
         stamp.unlink(missing_ok=True)
         build.write_config(make(name), out, build.compiler_environment(), text)
         stamp.write_text(state)
