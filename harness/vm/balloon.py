@@ -2,6 +2,7 @@
 """QMP of a guest: the balloon, its counters, its requests; QEMU's memory and CPU."""
 
 import time
+from pathlib import Path
 
 from harness.limits import COMMAND
 from harness.vm import host
@@ -37,9 +38,8 @@ class Balloon:
 
     def events(self, name):
         """The data of all events of a kind that have come by now."""
-        found = [event for event in self._vm.get_qmp_events()
-                 if event['event'] == name]
-        return [event['data'] for event in found]
+        return [event['data'] for event in self._vm.get_qmp_events()
+                if event['event'] == name]
 
     def running(self):
         """Whether QEMU runs."""
@@ -82,15 +82,13 @@ class Balloon:
         return time.monotonic() - started
 
     def resident(self, field='Rss'):
-        """Resident memory of QEMU in bytes, shared memory included.
-
-        field: another line of smaps_rollup, such as AnonHugePages
-        """
+        """A line of QEMU's smaps_rollup in bytes; Rss has shared memory, too."""
         return host.resident(self.pid, field)
 
     def cpu_seconds(self, thread=None):
         """CPU time of a thread of QEMU, of its main thread unless told otherwise."""
-        return host.cpu_seconds(self.pid, thread)
+        path = f'/proc/{self.pid}/task/{thread or self.pid}/schedstat'
+        return int(Path(path).read_text(encoding='ascii').split()[0]) / 1e9
 
     def counters(self):
         """Our QEMU's counters of the balloon (property page-set-stats)."""
@@ -114,8 +112,7 @@ class Balloon:
 
     def request_ends(self, number, timeout=COMMAND):
         """Wait until a request has ended; return the event's data."""
-        return self.event('BALLOON_REQUEST_COMPLETED', timeout,
-                          id=number)['data']
+        return self.event('BALLOON_REQUEST_COMPLETED', timeout, id=number)['data']
 
     def request(self, kind, timeout=COMMAND, **arguments):
         """Ask the guest for something and wait for it."""

@@ -65,12 +65,6 @@ def resident(pid, field='Rss'):
     return int(re.search(rf'^{field}:\s+(\d+)', text, re.M)[1]) * 1024
 
 
-def cpu_seconds(pid, thread=None):
-    """CPU time of one thread of a process; of its main thread by default."""
-    path = f'/proc/{pid}/task/{thread or pid}/schedstat'
-    return int(Path(path).read_text(encoding='ascii').split()[0]) / 1e9
-
-
 def cpu_seconds_of_all(pid):
     """CPU time of all threads of a process, user and system."""
     fields = Path(f'/proc/{pid}/stat').read_text(encoding='ascii')

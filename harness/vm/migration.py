@@ -64,17 +64,6 @@ class Migration:
         self.qmp('migrate-set-parameters', **{
             key.replace('_', '-'): value for key, value in parameters.items()})
 
-    def _tls_credentials(self, folder, endpoint):
-        """Make TLS credentials of a key in a folder; return their name."""
-        name = f'tls-{endpoint}'
-        try:
-            self.qmp('object-add', **{'qom-type': 'tls-creds-psk', 'id': name,
-                                      'dir': folder, 'endpoint': endpoint})
-        except Refused as error:
-            raise Refused(f'{error} (QEMU needs --enable-gnutls, that is, Debian\'s '
-                          'libgnutls28-dev)') from error
-        return name
-
     def _address(self, name='migration'):
         """The URI of a socket of this QEMU."""
         return f'unix:{self._socket_dir.name}/{name}'
@@ -97,7 +86,9 @@ class Migration:
                                                 encoding='ascii')
         for guest, endpoint in ((target, 'server'), (self, 'client')):
             if tls:
-                limits['tls_creds'] = guest._tls_credentials(folder, endpoint)
+                limits['tls_creds'] = f'tls-{endpoint}'
+                guest.qmp('object-add', **{'qom-type': 'tls-creds-psk', 'dir': folder,
+                                           'id': f'tls-{endpoint}', 'endpoint': endpoint})
             guest.set_up_migration(capabilities, **limits)
         target.qmp('migrate-incoming', uri=target._address())
         self.qmp('migrate', uri=target._address())
@@ -113,6 +104,11 @@ class Migration:
             event = self.event('MIGRATION', max(0.1, end - time.monotonic()))
             if event['data']['status'] in (*states, *ENDED):
                 return event['data']['status']
+
+    def _expect_state(self, *states, timeout=COMMAND):
+        """Wait for one of some states; raise GuestError if the migration ends before."""
+        if (state := self.migration_becomes(*states, timeout=timeout)) not in states:
+            raise GuestError(f'{self.name}: not {states[0]}: migration {state}')
 
     def end_migration(self, timeout=COMMAND):
         """Wait until a migration is over, one way or the other."""
@@ -162,9 +158,7 @@ class Migration:
         bandwidth that it is not over yet.
         """
         self.qmp('migrate-start-postcopy')
-        state = self.migration_becomes('postcopy-active', timeout=timeout)
-        if state != 'postcopy-active':
-            raise GuestError(f'{self.name}: no postcopy: migration {state}')
+        self._expect_state('postcopy-active', timeout=timeout)
         target.event('RESUME', timeout)
         # pylint: disable=protected-access
         target._take_agent(self)
@@ -181,9 +175,8 @@ class Migration:
         """Break the connection of a migration in postcopy; wait until both know."""
         self._qmp_out_of_band('migrate-pause')
         for guest in (self, target):
-            state = guest.migration_becomes('postcopy-paused', timeout=timeout)
-            if state != 'postcopy-paused':
-                raise GuestError(f'{guest.name}: not paused: migration {state}')
+            # pylint: disable=protected-access
+            guest._expect_state('postcopy-paused', timeout=timeout)
 
     def recover_postcopy(self, target, timeout=COMMAND):
         """Go on with a migration whose connection has broken, on another one."""
@@ -191,9 +184,7 @@ class Migration:
         uri = target._address('recovery')
         target._qmp_out_of_band('migrate-recover', uri=uri)
         self.qmp('migrate', uri=uri, resume=True)
-        state = self.migration_becomes('postcopy-active', timeout=timeout)
-        if state not in ('postcopy-active', 'completed'):
-            raise GuestError(f'{self.name}: not recovered: migration {state}')
+        self._expect_state('postcopy-active', 'completed', timeout=timeout)
 
     # -- By way of a file ---------------------------------------------------
 
@@ -287,14 +278,10 @@ class Trip:
         self.guest.launch()
         return self
 
-    def __exit__(self, kind, value, traceback):
-        try:
-            if kind is None:
-                self.guest.check()
-        finally:
-            self.guest.kill()
+    def __exit__(self, *raised):
+        self.guest.__exit__(*raised)
 
-    def _take(self, move, **changes):
+    def take(self, move, **changes):
         """Have a new QEMU take the guest by a function of both; end the old one."""
         source, target = self.guest, self.guest.twin(**changes)
         try:
@@ -321,7 +308,7 @@ class Trip:
             target.arrived(source)
             source.check()
             return Hop(info, source.held(), target.held())
-        return self._take(move, **(changes or {}))
+        return self.take(move, **(changes or {}))
 
     def save_and_restore(self, path, stop=True, restore_uri='file:{}', **limits):
         """Save to a file and go on from there; return what QEMU says of the saving.
@@ -336,6 +323,6 @@ class Trip:
 
         def move(source, target):
             target.restore(source, path, **limits)
-        self._take(move)
+        self.take(move)
         os.unlink(path)
         return info

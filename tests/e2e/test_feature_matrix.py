@@ -103,9 +103,7 @@ def check_migration(guest, skipped):
             lambda: 0 < guest.migration().get('ram', {}).get('remaining', 0)
             < guest.memory / 2, 'free pages left out')
     guest.set_migration_parameters(max_bandwidth=BANDWIDTH)
-    result = guest.end_migration()
-    assert result['status'] == 'completed'
-    ram = result['ram']
+    ram = guest.complete_migration()['ram']
     few = (ram['normal'] + ram['duplicate']) * PAGE < guest.memory / 2
     if skipped:
         assert few or ram['normal'] * PAGE < WRITTEN * 3 / 4, ram

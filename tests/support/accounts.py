@@ -65,23 +65,17 @@ SLOW_READER = ('exec:while [ $(dd bs=64k count=1 | wc -c) -gt 0 ]; do sleep 0.05
 def check_inhibited(guest, spare=96 * MIB):
     """While a background snapshot runs, pages are counted but not freed."""
     touch_all(guest, spare)
-    guest.qmp('migrate-set-capabilities', capabilities=[
-        {'capability': 'background-snapshot', 'state': True}])
+    guest.set_up_migration(['background-snapshot'])
     guest.qmp('migrate', uri=SLOW_READER)
-    guest.wait_for(
-        lambda: guest.qmp('query-migrate').get('status') == 'active',
-        'background snapshot under way')
+    assert guest.migration_becomes('active') == 'active'
     before = guest.counters()
     guest.balloon_to(512 * MIB)
     after = guest.counters()
-    assert guest.qmp('query-migrate')['status'] == 'active'
+    assert guest.migration()['status'] == 'active'
     assert after['discards'] == before['discards']
     assert in_balloon(after) * PAGE == 512 * MIB
     assert after['rejected-messages'] == 0
-    guest.qmp('migrate_cancel')
-    guest.wait_for(
-        lambda: guest.qmp('query-migrate')['status'] == 'cancelled',
-        'background snapshot cancelled')
+    assert guest.cancel_migration()
     # No retry, no complaint; and it works again.
     guest.balloon_to(GIB)
     guest.balloon_to(512 * MIB)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from harness.disk import writable_disk
 from harness.limits import CONVERGE
 from harness.vm import GIB, MIB, Guest, GuestError, GuestTimeout, Refused
+from harness.vm.migration import Trip
 from harness.workloads import STATES as CASES
 from harness.workloads import disk_args, freed
 
@@ -32,7 +33,7 @@ class Lost(Exception):
         return bool(re.search('pages wrong|kernel log', str(self)))
 
 
-class Journey:
+class Journey(Trip):
     """Take a guest from QEMU to QEMU while churn runs in it.
 
     case      1 to 6: the state that the guest is in besides
@@ -40,10 +41,6 @@ class Journey:
     folder    for a disk
     throttle  bytes that are written to it in a second at most
     options   of Guest
-
-        with Journey(2, seed, tmp_path) as journey:
-            for _ in range(5):
-                journey.go()
 
     Each step checks all pages of churn at the destination and the kernel log.
     Leaving checks once more.
@@ -58,9 +55,9 @@ class Journey:
         self.ended = []
         args = writable_disk(folder / 'own.ext4', 256 * MIB, throttle)
         args += disk_args(CASES[case], GIB)
-        self.guest = Guest(**({'memory': 1536 * MIB, 'args': args,
-                               'name': '-'.join(folder.parts[-2:])}
-                              | OURS | options))
+        super().__init__(Guest(**({'memory': 1536 * MIB, 'args': args,
+                                   'name': '-'.join(folder.parts[-2:])}
+                                  | OURS | options)))
         # A disk is slow: only one case has its files there.
         self._command = f'churn -s {seed} -r {rate} ' \
             f'{"-d /tmp/own" if case == 4 else ""} {churn} 2>&1'
@@ -98,29 +95,22 @@ class Journey:
         if self.case == 2:
             with freed(self.guest, **SIZES[2]):
                 pass
-        source, target = self.guest, self.guest.twin()
-        try:
-            target.launch()
+
+        def move(source, target):
             source.start_migration(target, **limits)
             if meanwhile:
                 meanwhile(source, target)
             try:
-                result = source.end_migration(CONVERGE)
+                result = source.complete_migration(CONVERGE)
             except GuestTimeout:
                 print(f'{source.name}: not within {limits} in {CONVERGE} s')
-                source.qmp('migrate-set-parameters', **{'downtime-limit': 2000})
-                result = source.end_migration()
-            if result['status'] != 'completed':
-                raise GuestError(f"{source.name}: {result['status']}: "
-                                 f"{result.get('error-desc')}")
+                source.set_migration_parameters(downtime_limit=2000)
+                result = source.complete_migration()
             source.check()
             target.arrived(source)
-        except BaseException:
-            target.kill()
-            raise
-        self.guest = target
-        self.ended = source.events('BALLOON_REQUEST_COMPLETED')
-        source.kill()
+            self.ended = source.events('BALLOON_REQUEST_COMPLETED')
+            return result
+        result = self.take(move)
         self.check()
         return result
 
@@ -157,7 +147,7 @@ class Journey:
                     lambda: self.guest.said('churn').count(mark) == 2
                     or not self._churn.running, mark)
             self._right()
-        except (GuestError, GuestTimeout) as error:
+        except GuestError as error:
             raise Lost(str(error)) from error
 
     def _right(self):
@@ -181,7 +171,7 @@ class Journey:
             self._state.close()
             pages = re.findall(r'check \d+: (\d+) pages right',
                                self.guest.said('churn'))
-        except (GuestError, GuestTimeout) as error:
+        except GuestError as error:
             raise Lost(str(error)) from error
         assert len(pages) == 2 * (self._checks + 1) and all(map(int, pages))
 
