@@ -32,14 +32,16 @@ def disk_image(size):
     return image
 
 
+def drive(name, path, options='read-only=on,file.locking=off'):
+    """QEMU's arguments for a disk, by default one that several guests may read."""
+    return ['-blockdev', f'raw,node-name={name},{options},file.driver=file,'
+                         f'file.filename={path}',
+            '-device', f'virtio-blk,drive={name}']
+
+
 def disks(image):
     """QEMU's arguments for DISKS read-only disks with the same content."""
-    args = []
-    for i in range(DISKS):
-        args += ['-blockdev', f'file,node-name=disk{i},filename={image},'
-                              'read-only=on,locking=off',
-                 '-device', f'virtio-blk,drive=disk{i}']
-    return args
+    return [arg for i in range(DISKS) for arg in drive(f'disk{i}', image)]
 
 
 def writable_disk(image, size, throttle=None):

@@ -15,10 +15,7 @@ from tests.support import hugepages
 
 
 class FailuresAtOnce:
-    """Prints why a test failed when it fails.
-
-    A run that is terminated never gets to its summary.
-    """
+    """Prints why a test failed at once: a run that is ended has no summary."""
 
     def __init__(self, terminal):
         self.terminal = terminal
@@ -39,22 +36,18 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Let tests that take what the host has once run alone, and groups run first.
-
-    A group is run by one worker, one test after another: begun last, it would be
-    waited for.
-    """
+    """Let tests that take what the host has once run alone, and groups run first."""
     for item in items:
         if 'huge_pages' in item.fixturenames:
             item.add_marker(pytest.mark.alone)
+    # A group is run by one worker: begun last, it would be waited for.
     items.sort(key=lambda item: not item.get_closest_marker('xdist_group'))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """Let fixtures know how the test went."""
-    outcome = yield
-    report = outcome.get_result()
+    report = (yield).get_result()
     setattr(item, f'report_{report.when}', report)
 
 
@@ -66,10 +59,7 @@ class Guests:
         self.all = []
 
     def __call__(self, load=True, **options):
-        """Boot a guest: boot(memory=..., page_bitmap=True).
-
-        Takes what Guest takes; load=False leaves the balloon driver unloaded.
-        """
+        """Boot a guest, as Guest() makes it; load: the balloon driver, too."""
         guest = Guest(name=f'{self.name}-{len(self.all)}', **options)
         self.all.append(guest)
         guest.launch()
@@ -92,32 +82,22 @@ class Guests:
             self.all.remove(guest)
             guest.kill()
 
-    def check(self):
-        """Check the kernel logs of all guests that are left."""
-        for guest in self.all:
-            guest.check()
-
-    def kill(self):
-        """End all guests that are left."""
-        for guest in self.all:
-            guest.kill()
-
 
 @pytest.fixture
 def boot(request):
-    """A function that boots a guest; see Guests.
+    """A function that boots a guest; see Guests. All guests end with the test.
 
-    When the test has passed, the kernel log of every guest is checked; they end with
-    the test in any case.
+    When the test has passed, the kernel log of every guest is checked.
     """
     guests = Guests(re.sub(r'\W+', '-', request.node.name).strip('-'))
     yield guests
     try:
         report = getattr(request.node, 'report_call', None)
-        if report and report.passed:
-            guests.check()
+        for guest in guests.all if report and report.passed else ():
+            guest.check()
     finally:
-        guests.kill()
+        for guest in guests.all:
+            guest.kill()
 
 
 @pytest.fixture

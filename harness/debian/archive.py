@@ -46,10 +46,9 @@ def load(key):
     with open(ROOT / 'base' / f'{key}.conf', encoding='utf-8') as file:
         parser.read_file(file)
     conf = parser['base']
-    return Source(key=key, name=conf['name'], kind=conf['kind'],
-                  package=conf['package'], accept=tuple(conf['accept'].split()),
-                  suites=tuple(conf['suites'].split()),
-                  newer=conf.get('newer', ''), recorded=conf.get('recorded', ''))
+    return Source(**{'key': key, 'newer': '', 'recorded': '', **conf,
+                     'accept': tuple(conf['accept'].split()),
+                     'suites': tuple(conf['suites'].split())})
 
 
 def record(key, version):
@@ -126,11 +125,8 @@ def search_newer(source, suites, tried):
 
 def digest(path):
     """Return the SHA-256 of a file."""
-    value = hashlib.sha256()
     with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            value.update(chunk)
-    return value.hexdigest()
+        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def downloaded(source):

@@ -10,7 +10,7 @@ from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Refused
 from harness.workloads import pieces
 from tests.support.protocol import BITS, OVERSHOOT
-from tests.support.accounts import check_totals
+from tests.support.accounts import FORMATS, check_totals
 
 
 @pytest.fixture
@@ -29,28 +29,40 @@ def read_files(guest):
     assert guest.meminfo()['Cached'] > 850 * MIB
 
 
-@pytest.fixture(name='disk')
-def fixture_disk(tmp_path):
-    """Arguments for a disk to write to, and its image."""
-    def make(throttle=None):
+@pytest.fixture(name='boot_dirty')
+def fixture_boot_dirty(boot, tmp_path):
+    """A function that boots a guest with so many MiB of dirty page cache.
+
+    It returns the image of the disk that they are for, too.
+    """
+    def make(mib, throttle=None, args=()):
         image = tmp_path / 'disk.ext4'
-        return image, writable_disk(image, 512 * MIB, throttle)
+        guest = boot(memory=GIB, host_request=True, args=[
+            *args, *writable_disk(image, 512 * MIB, throttle)])
+        # Nothing but a sync writes it back meanwhile.
+        guest.run('mkdir /tmp/disk && mount -t ext4 /dev/vda /tmp/disk && '
+                  'cd /proc/sys/vm && echo 90 > dirty_ratio && '
+                  'echo 90 > dirty_background_ratio && '
+                  'echo 0 > dirty_writeback_centisecs')
+        guest.run(f'dd if=/dev/urandom of=/tmp/disk/new bs=1M count={mib}')
+        assert guest.meminfo()['Dirty'] > mib * MIB * 0.9
+        return guest, image
     return make
 
 
-def mount(guest):
-    """Mount the disk to write to."""
-    guest.run('mkdir /tmp/disk && mount -t ext4 /dev/vda /tmp/disk')
+def written_back(guest):
+    """Whether hardly any page cache is dirty."""
+    left = guest.meminfo()
+    return left['Dirty'] + left['Writeback'] < MIB
 
 
-def write_file(guest, mib):
-    """Have so much dirty page cache."""
-    # Nothing but a sync writes it back meanwhile.
-    guest.run('cd /proc/sys/vm && echo 90 > dirty_ratio && '
-              'echo 90 > dirty_background_ratio && '
-              'echo 0 > dirty_writeback_centisecs')
-    guest.run(f'dd if=/dev/urandom of=/tmp/disk/new bs=1M count={mib}')
-    assert guest.meminfo()['Dirty'] > mib * MIB * 0.9
+def wait_for_free(guest, before, gained):
+    """Wait until so much more memory is free.
+
+    Freed pages may rest on lists of a CPU, which do not count as free, for a time.
+    """
+    guest.wait_for(lambda: abs(guest.meminfo()['MemFree'] - before['MemFree'] - gained)
+                   < 48 * MIB, 'free memory')
 
 
 def unharmed(guest):
@@ -71,9 +83,7 @@ def test_reclaim_so_much(cached):
         assert size <= data['bytes'] <= size + OVERSHOOT
         lost = before['Cached'] - after['Cached']
         assert lost == pytest.approx(data['bytes'], abs=16 * MIB)
-        # Freed pages may rest on lists of a CPU, which do not count as free, for a time.
-        cached.wait_for(lambda: abs(cached.meminfo()['MemFree'] - before['MemFree']
-                                    - data['bytes']) < 48 * MIB, 'free memory')
+        wait_for_free(cached, before, data['bytes'])
     unharmed(cached)
 
 
@@ -87,8 +97,7 @@ def test_reclaim_all(cached):
         assert data['status'] == status
         assert data['bytes'] > 850 * MIB
         assert after['Cached'] < 64 * MIB
-        cached.wait_for(lambda: abs(cached.meminfo()['MemFree'] - before['MemFree']
-                                    - data['bytes']) < 48 * MIB, 'free memory')
+        wait_for_free(cached, before, data['bytes'])
     # What is left is not worth much; and the files can be read again.
     assert cached.request('reclaim')['bytes'] < 32 * MIB
     read_files(cached)
@@ -129,16 +138,12 @@ def md5_after_crash(image, path):
         capture_output=True, text=True, check=True).stdout.split()[0]
 
 
-def test_sync(boot, disk):
+def test_sync(boot_dirty):
     """What was written is on the disk, and no longer dirty."""
-    image, args = disk()
-    guest = boot(memory=GIB, host_request=True, args=args)
-    mount(guest)
-    write_file(guest, 60)
+    guest, image = boot_dirty(60)
     data = guest.request('sync')
     assert (data['status'], data['bytes']) == ('done', 0)
-    left = guest.meminfo()
-    assert left['Dirty'] + left['Writeback'] < MIB
+    assert written_back(guest)
     summed = guest.run('md5sum < /tmp/disk/new').split()[0]
     assert md5_after_crash(image, '/new') == summed
 
@@ -180,12 +185,9 @@ def test_cancel(cached):
         cached.qmp('balloon-cancel', id=number)
 
 
-def test_busy_and_timeout(boot, disk):
+def test_busy_and_timeout(boot_dirty):
     """A slow sync: another request is refused; it can time out meanwhile."""
-    _, args = disk(throttle=4 * MIB)
-    guest = boot(memory=GIB, host_request=True, args=args)
-    mount(guest)
-    write_file(guest, 40)
+    guest, _ = boot_dirty(40, throttle=4 * MIB)
     number = guest.start_request('sync', timeout=2)
     with pytest.raises(Refused, match=f'{number} is still running'):
         guest.start_request('reclaim')
@@ -204,12 +206,10 @@ def test_busy_and_timeout(boot, disk):
     assert guest.request_ends(later)['status'] == 'done'
     # One event for each request.
     assert not guest.events('BALLOON_REQUEST_COMPLETED')
-    left = guest.meminfo()
-    assert left['Dirty'] + left['Writeback'] < MIB
+    assert written_back(guest)
 
 
-@pytest.mark.parametrize('page_bitmap', [True, False],
-                         ids=['packed', 'legacy'])
+@FORMATS
 def test_while_balloon_moves(boot, page_bitmap):
     """Requests and targets at the same time: both are done, exactly."""
     guest = boot(memory=2 * GIB, host_request=True, page_bitmap=page_bitmap)
@@ -264,12 +264,9 @@ def test_suspend_during_request(boot):
     assert accepted
 
 
-def test_reset_during_request(boot, disk):
+def test_reset_during_request(boot_dirty):
     """A guest that reboots ends a request without an answer."""
-    _, args = disk(throttle=4 * MIB)
-    guest = boot(memory=GIB, host_request=True, args=['-action', 'reboot=reset', *args])
-    mount(guest)
-    write_file(guest, 40)
+    guest, _ = boot_dirty(40, throttle=4 * MIB, args=['-action', 'reboot=reset'])
     number = guest.start_request('sync')
     guest.qmp('system_reset')
     assert guest.request_ends(number)['status'] == 'aborted'

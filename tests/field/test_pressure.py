@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness.disk import drive
 from harness.limits import COMMAND
 from harness.vm import GIB, MIB, Guest
 from tests.support.pairs import PAIRS
@@ -44,9 +45,7 @@ def disk(path):
     """QEMU's arguments for a disk of zeros to read, /dev/vda."""
     with open(path, 'ab') as file:
         file.truncate(FILE * MIB)
-    return ('-blockdev', f'raw,node-name=disk,read-only=on,file.driver=file,'
-                         f'file.locking=off,file.filename={path}',
-            '-device', 'virtio-blk,drive=disk')
+    return drive('disk', path)
 
 
 def start_workset(guest):

@@ -3,6 +3,7 @@
 
 import pytest
 
+from harness.disk import drive
 from harness.limits import COMMAND
 from harness.vm import GIB, MIB, PAGE, GuestError
 from tests.support.accounts import sizes
@@ -147,8 +148,7 @@ def swap_disk(path):
     """QEMU's arguments for a disk, /dev/vda, to swap to."""
     with open(path, 'ab') as file:
         file.truncate(SWAP)
-    return ['-blockdev', f'raw,node-name=swap,file.driver=file,file.filename={path}',
-            '-device', 'virtio-blk,drive=swap']
+    return drive('swap', path, options='read-only=off')
 
 
 def prepare_swap(guest, mode):

@@ -3,6 +3,7 @@
 
 import re
 
+from harness.disk import drive
 from harness.vm.host import KERNELS
 
 FILES = ('bzImage', 'initramfs')
@@ -10,12 +11,7 @@ FILES = ('bzImage', 'initramfs')
 
 def kernel_disks(kernel):
     """QEMU's arguments for disks, /dev/vda and vdb, with a kernel and its initramfs."""
-    args = []
-    for name in FILES:
-        args += ['-blockdev', f'raw,node-name={name},read-only=on,file.driver=file,'
-                              f'file.locking=off,file.filename={KERNELS[kernel] / name}',
-                 '-device', f'virtio-blk,drive={name}']
-    return args
+    return [arg for name in FILES for arg in drive(name, KERNELS[kernel] / name)]
 
 
 def load_kernel(guest, more='', crash=False):
