@@ -1,33 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Inflate and deflate: the stock pair, ours without and with PAGE_BITMAP.
 
-Guests, one at a time awake, take turns: a round inflates each of them from
---size to --to and deflates it back, with the guest's memory untouched. Others,
-of --touched GiB and inflated by the same share, do so after a program in them
-has filled their memory and ended: smaller, because under TCG filling takes longer than
-all the rest. Ours without the bit is measured in these only. Guest kernels have their
-defaults; stock, and ours with the bit, are measured once more with init_on_alloc=0, that
-is without zeroing what is allocated.
+Guests, one at a time awake, take turns: a round inflates each of them from --size to --to
+and deflates it back, with the guest's memory untouched. Others, of --touched GiB (under
+TCG filling takes long) and inflated by the same share, do so after a program in them has
+filled their memory and ended; ours without the bit is measured in these only. Guest
+kernels have their defaults; stock, and ours with the bit, are measured once more with
+init_on_alloc=0, without zeroing.
 
-What is timed lies between the QMP command and QEMU's "actual" reaching the
-target. Beside it stands the host's memory: by how much QEMU's resident memory exceeds,
-at its peak, what it was before inflating; and by how much it is less afterwards.
-
-Kicks and discards are counted in rounds of their own, not timed, with QEMU's
-trace events (virtio_queue_notify, ram_block_discard_range), for all three alike.
-Bytes on the queue come from our QEMU's counters; stock's are computed: driver and
-device exchange four bytes per page.
+What is timed lies between the QMP command and QEMU's "actual" reaching the target. "Peak"
+is by how much QEMU's resident memory exceeds what it was before inflating, at most;
+"gained" by how much it is less afterwards. Kicks and discards are counted in rounds of
+their own with QEMU's trace events. Bytes on the queue come from our QEMU's counters;
+stock's are computed: driver and device exchange four bytes per page.
 """
 
 import contextlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import median
 
 from bench import report
 from harness.common import Failure, say
 from harness.vm import GIB, MIB, PAGE, Guest
+from harness.workloads import touch_all
 
 TRACE = ('virtio_queue_notify', 'ram_block_discard_range')
 # name in the table -> which halves, which properties
@@ -98,10 +95,8 @@ def paused(pairs, size, prepare=None, **made):
 
 
 def in_turn(guests, rounds):
-    """Wake one guest after the other in each round: (counted, pair, guest).
-
-    A first round is not to be counted: what is done for the first time takes longer.
-    """
+    """Wake one guest after the other in each round: (counted, pair, guest)."""
+    # A first round is not to be counted: what is done for the first time takes longer.
     for number in range(rounds + 1):
         for name, guest in guests.items():
             guest.resume()
@@ -111,8 +106,7 @@ def in_turn(guests, rounds):
 
 def fill(guest):
     """Let a program write to nearly all of the guest's free memory."""
-    free = guest.meminfo()['MemAvailable']
-    guest.run(f'memfill {(free - guest.memory // 32) // MIB}')
+    touch_all(guest, guest.memory // 32)
 
 
 # -- Seconds and memory -----------------------------------------------------
@@ -127,10 +121,8 @@ def resident(pid):
 def one_round(guest, small, between=None):
     """Return what it takes to inflate and to deflate; between() is called between.
 
-    inflate, deflate  seconds
-    guest, host       CPU seconds of the guest's CPU and of QEMU's main thread for the
-                      inflate
-    peak, gained      bytes: see above
+    inflate, deflate: seconds; guest, host: CPU seconds of the guest's CPU and of QEMU's
+    main thread for the inflate; peak, gained: bytes, see above
     """
     def look():
         return {'guest': guest.cpu_seconds(cpu), 'host': guest.cpu_seconds()}
@@ -148,11 +140,9 @@ def one_round(guest, small, between=None):
 
 
 def timed(guests, small, rounds, before=None, after=None):
-    """Return {pair: {what one_round() measures: its values}} of alternating rounds.
-
-    before: called with the guest before each of its rounds; after: called with
-    whether the round is counted, the pair and the guest at its end
-    """
+    """Return {pair: {what one_round() measures: its values}} of alternating rounds."""
+    # before: called with the guest before each of its rounds; after: called with
+    # whether the round is counted, the pair and the guest at its end
     found = {name: defaultdict(list) for name in guests}
     for counted, name, guest in in_turn(guests, rounds):
         if before:
@@ -168,20 +158,15 @@ def timed(guests, small, rounds, before=None, after=None):
 # -- Counts -----------------------------------------------------------------
 
 def traced(log, offset):
-    """Return (kicks, discards) in a trace log from an offset on; and its new end.
-
-    Other virtio devices are quiet meanwhile, so the queue that is kicked most
-    is the balloon's.
-    """
-    devices, discards = {}, 0
+    """Return (kicks, discards) in a trace log from an offset on; and its new end."""
+    # Other virtio devices are quiet meanwhile, so the queue that is kicked most
+    # is the balloon's.
     with open(log, encoding='utf-8', errors='replace') as file:
         file.seek(offset)
-        for line in file:
-            if 'ram_block_discard_range' in line:
-                discards += 1
-            elif match := re.search(r'virtio_queue_notify vdev (\S+)', line):
-                devices[match[1]] = devices.get(match[1], 0) + 1
-    return max(devices.values(), default=0), discards, log.stat().st_size
+        found = Counter(re.findall(
+            r'ram_block_discard_range|(?<=virtio_queue_notify )vdev \S+', file.read()))
+    discards = found.pop('ram_block_discard_range', 0)
+    return max(found.values(), default=0), discards, log.stat().st_size
 
 
 def one_count(guest, small):

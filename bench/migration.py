@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live migration: no help, FREE_PAGE_HINT, ours, ours after a reclaim of all.
 
-Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime
-of 300 ms as limits. No help and FREE_PAGE_HINT are those of the unpatched pair.
-For each case a guest of each kind is booted and brought into its state once. Then they
-take turns: in each round each of them migrates once, what has come to the destination
-is thrown away, and the source waits, stopped, for its next turn. A first round is not
-counted. Before each migration the host's memory is compacted: whether a destination
-gets huge pages makes more of a difference than what is measured. Time, bytes and
-downtime are QEMU's (query-migrate). Skipped is what was not sent, neither as a page nor
-as a mark for a page of zeroes: the pages of the guest without those that were. A
-page that is sent twice hides one that is skipped.
+Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime of 300 ms
+as limits. No help and FREE_PAGE_HINT are those of the unpatched pair. For each case a
+guest of each kind is booted and brought into its state once. Then they take turns: in
+each round each of them migrates once, what has come to the destination is thrown away,
+and the source waits, stopped, for its next turn. A first round is not counted. Before
+each migration the host's memory is compacted: whether a destination gets huge pages makes
+more of a difference than what is measured. Time, bytes and downtime are QEMU's. Skipped
+is what was sent neither as a page nor as a mark for a page of zeroes; a page that is sent
+twice hides one that is skipped.
 
-What the guest pays is measured in migrations of its own, in which a program
-takes and frees 64 MiB over and over (guest/stall.c): in the state "freed", because
-there most memory is free. These guests do go on at the destination.
-
-The host needs memory for about five guests at a time.
+What the guest pays is measured in migrations of its own, in which a program takes and
+frees 64 MiB over and over (guest/stall.c): in the state "freed", because there most
+memory is free. These guests do go on at the destination. The host needs memory for about
+five guests at a time.
 """
 
 import contextlib
@@ -56,10 +54,8 @@ def describe(case):
 
 @contextlib.contextmanager
 def booted(case, size):
-    """Yield {mode: guest} in the state of a case, stopped.
-
-    Guests may be replaced by those that they have become.
-    """
+    """Yield {mode: guest} in the state of a case, stopped."""
+    # Guests may be replaced by those that they have become.
     guests = {}
     with contextlib.ExitStack() as stack:
         with contextlib.ExitStack() as states:

@@ -57,10 +57,8 @@ def describe_host(head):
 # -- Tables -----------------------------------------------------------------
 
 def cell(values, scale=1.0, digits=0):
-    """Return the median and the range of values; '-' if there is none.
-
-    Without a range if it does not show.
-    """
+    """Return the median and the range of values; '-' if there is none."""
+    # Without a range if it does not show.
     if not values:
         return '-'
     # Adding 0 makes 0 of -0.
@@ -70,10 +68,8 @@ def cell(values, scale=1.0, digits=0):
 
 
 def count_rounds(columns):
-    """Return how many values a row has in each of its cells.
-
-    columns: {column: values}; a column without values does not count
-    """
+    """Return how many values a row has in each of its cells."""
+    # columns: {column: values}; a column without values does not count
     counts = {name: len(values) for name, values in columns.items() if values}
     if len(set(counts.values())) > 1:
         return ', '.join(f'{name} {count}' for name, count in counts.items())
@@ -128,10 +124,8 @@ def some_of(known, separator=','):
 
 
 def parse_options(doc, rounds, options, words):
-    """Return the options, and those of them that are not as by default, as text.
-
-    options() adds those of a program to the ones that all have
-    """
+    """Return the options, and those of them that are not as by default, as text."""
+    # options() adds those of a program to the ones that all have
     parser = argparse.ArgumentParser(description=doc.split('\n\n', maxsplit=1)[0])
     parser.add_argument('--rounds', type=positive(int), default=rounds,
                         help=f'how often each thing is measured ({rounds})')
@@ -164,10 +158,8 @@ def keep(name, data, changed):
 
 
 def why_not_published(new, old):
-    """Return why a result is not published in place of an old one, or ''.
-
-    Either is None if there is none.
-    """
+    """Return why a result is not published in place of an old one, or ''."""
+    # Either is None if there is none.
     if not new:
         return 'not measured here'
     if 'changed' not in new['header'] or new['header']['changed']:

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Guests of all sizes, the memory that the driver takes, and huge pages.
 
-sizes       guests of --sizes inflated to a quarter and deflated. Memory is not
-            reserved, so they may be larger than the host. The smallest changes its
-            size by 4 MiB, too: what any change costs. "Driver memory" is
-            MemTotal - MemFree - pages on lists of CPUs: how much it grows when
-            the module is loaded, and when the balloon is inflated (MemTotal is
-            without what is in the balloon). 2 MiB of it is what the kernel takes
-            at a time for the code of modules.
-huge        huge pages that back QEMU (AnonHugePages) when a program in the guest
-            has filled its memory, when half is in the balloon, after deflating,
-            and filled again. And how many 2 MiB pages the guest gets (nr_hugepages)
-            of nearly as many as it has free memory for: before, with half in
-            the balloon, and after. Each round is in new guests.
+sizes  guests of --sizes, larger than the host as well, inflated to a quarter and
+       deflated. The smallest changes its size by 4 MiB, too: what any change costs.
+       "Driver memory" is MemTotal - MemFree - pages on lists of CPUs: how much it grows
+       when the module is loaded (2 MiB is what the kernel takes at a time for the code
+       of modules), and when the balloon is inflated.
+huge   huge pages that back QEMU (AnonHugePages) when a program in the guest has filled
+       its memory, when half is in the balloon, after deflating, and filled again. And
+       how many 2 MiB pages the guest gets (nr_hugepages) of nearly as many as it has free
+       memory for. Each round is in new guests.
 """
 
 import re

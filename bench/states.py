@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Guests that have just booted, are fragmented, or have had their memory used.
 
-idle        inflate --size to --to and deflate; then ours is asked for its unused
-            pages.
-fragmented  the same with three quarters of memory, after a program in the guest
-            has filled memory and kept one page of every 64 KiB: no block above
-            order 3 is free, which /proc/buddyinfo must show before each round.
-            Compaction on its own initiative is off.
-touched     a program fills the memory of a guest of --touched GiB and ends; then
-            the guest is inflated. What is measured is the CPU time of QEMU's
-            main thread, which runs the device, against that of one
-            madvise(MADV_DONTNEED) of as much touched memory as QEMU has lost,
-            as much of it in huge pages (MADV_HUGEPAGE, as for QEMU's memory).
+idle        inflate --size to --to and deflate; then ours is asked for its unused pages.
+fragmented  the same with three quarters of memory, after a program in the guest has kept
+            one page of every 64 KiB: no block above order 3 is free, which is checked
+            before each round. Compaction on its own initiative is off.
+touched     a program fills the memory of a guest of --touched GiB and ends; then it is
+            inflated. Measured is the CPU time of QEMU's main thread, which runs the
+            device, against that of one madvise(MADV_DONTNEED) of as much touched memory
+            as QEMU has lost, as much of it in huge pages.
 
-CPU time of a guest, its time for a scan too, is that of QEMU's thread for its only
-CPU; "answered in" is the time from the QMP command to the event. Bytes are those of
-the guest's answers (property host-request-stats).
+CPU time of a guest, its time for a scan too, is that of QEMU's thread for its only CPU;
+"answered in" is from the QMP command to the event. Bytes are those of the guest's answers
+(property host-request-stats).
 """
 
 import mmap
@@ -121,10 +118,8 @@ def measure_fragmented(args, append):
 # -- Touched ----------------------------------------------------------------
 
 def madvise(size, small):
-    """Return (CPU seconds, share of huge pages) of one MADV_DONTNEED.
-
-    small: bytes of it that are to be in small pages
-    """
+    """Return (CPU seconds, share of huge pages) of one MADV_DONTNEED."""
+    # small: bytes of it that are to be in small pages
     size, small = size // PAGE * PAGE, max(0, small) // HUGE * HUGE
     with mmap.mmap(-1, size,
                    flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:

@@ -21,9 +21,7 @@ def judge(value, must, goal, least=False):
 
 
 def row(what, columns, scale=1.0, digits=0, shown='', judged=('', '', '')):
-    """Return a line of the table.
-
-    columns: {pair: values}; shown: a remark; judged: what judge() says
-    """
+    """Return a line of the table."""
+    # columns: {pair: values}; shown: a remark; judged: what judge() says
     return [what, count_rounds(columns), *(cell(columns.get(name), scale, digits)
                                            for name in PAIRS), shown, *judged]

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build kernels, QEMUs and the guest's initramfs; make and ninja decide what.
 
-Our pair is built from build/src into build/kernel and build/qemu. The stock
-pair is Debian's own kernel, and a QEMU built from build/stock/src into
-build/stock/qemu. The two QEMUs look alike seen from the object folders, so that
-ccache compiles a file once where both have it.
+The stock pair is Debian's own kernel, and a QEMU built from build/stock/src. The two QEMUs
+look alike seen from the object folders, so that ccache compiles a file once for both.
 """
 
 import hashlib
@@ -104,10 +102,8 @@ def kernel_make(source, out, arch, prefix):
 
 
 def build_kernel(title, out, log, arch=X86, own=''):
-    """Build our kernel: its image, its modules, and its initramfs.
-
-    own: options in place of those in base/*.config
-    """
+    """Build our kernel: its image, its modules, and its initramfs."""
+    # own: options in place of those in base/*.config
     env = compiler_environment()
     out.mkdir(parents=True, exist_ok=True)
     make = [*kernel_make(SRC / 'linux', out, arch.kernel, arch.prefix),
@@ -127,11 +123,9 @@ def kernel():
 
 
 def kernel_variant(name, own):
-    """Our kernel with other options, in a folder for Guest; return the folder.
-
-    It starts from a copy of build/kernel, if that is there: only what the options
-    change is built.
-    """
+    """Our kernel with other options, in a folder for Guest; return the folder."""
+    # It starts from a copy of build/kernel, if that is there: only what the options
+    # change is built.
     out = BUILD / 'variants' / name
     if not out.exists() and (BUILD / 'kernel' / 'bzImage').exists():
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -220,10 +214,8 @@ def own_release(version):
 
 
 def stock():
-    """make stock: build/stock/bzImage and build/stock/qemu-system-x86_64.
-
-    The yardstick does not change while its base and its options do not.
-    """
+    """make stock: build/stock/bzImage and build/stock/qemu-system-x86_64."""
+    # The yardstick does not change while its base and its options do not.
     for queue in QUEUES:
         tree.ensure(queue, strict=False)
     folder = STOCK / 'src' / 'qemu'

@@ -87,10 +87,8 @@ def _watch(process, title, log, started):
 
 
 def run_logged(title, argv, log, **kwargs):
-    """Run a long command with its output in LOGS/log; show time on the terminal.
-
-    Raises Failure with the end of the log if the command fails.
-    """
+    """Run a long command with its output in LOGS/log; show time on the terminal."""
+    # Raises Failure with the end of the log if the command fails.
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / log
     started = time.monotonic()

@@ -45,10 +45,8 @@ def disks(image):
 
 
 def writable_disk(image, size, throttle=None):
-    """Make an ext4 image of so many bytes; return QEMU's arguments for the disk.
-
-    throttle: bytes that are written in a second at most
-    """
+    """Make an ext4 image of so many bytes; return QEMU's arguments for the disk."""
+    # throttle: bytes that are written in a second at most
     capture(['/sbin/mkfs.ext4', '-q', '-F', image, f'{size // MIB}M'])
     args = ['-blockdev', f'file,node-name=file,filename={image}']
     if throttle:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own tests, run by kunit.py.
+"""The kernel's own tests, run by kunit.py: on UML, and on an emulated x86_64.
 
-All suites run on UML, and on an emulated x86_64, which has what UML has not: holes,
-zones, nodes, memory that goes offline, other CPUs. Both have KASAN, lockdep and fault
-injection; on x86_64 kmemleak looks for what the tests have left behind. That kernel
-takes minutes to build, so it is for make test-long; make test has the suites that can
-be modules in the guest kernel that is built anyway.
+x86_64 has what UML has not: holes, zones, nodes, memory that goes offline, other CPUs.
+Both have KASAN, lockdep and fault injection; x86_64, which takes minutes to build and is
+for make test-long, has kmemleak, too. make test has the suites that can be modules.
 """
 
 import functools
@@ -127,10 +125,8 @@ def command(action, machine, *arguments, out=BUILD):
 
 
 def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
-    """Run kunit.py for a machine; return its exit status.
-
-    source, out: the kernel tree, and where build folders are
-    """
+    """Run kunit.py for a machine; return its exit status."""
+    # source, out: the kernel tree, and where build folders are
     LOGS.mkdir(parents=True, exist_ok=True)
     with open(log, 'wb') as file:
         return subprocess.run(
@@ -161,10 +157,8 @@ def results(machine, *arguments):
 
 
 def kernel_log(machine, out=BUILD):
-    """What the kernel printed while it ran the tests, line by line.
-
-    Not more than 32 MiB: a kernel with a fault may say the same for ever.
-    """
+    """What the kernel printed while it ran the tests, line by line."""
+    # Not more than 32 MiB: a kernel with a fault may say the same for ever.
     with open(out / MACHINES[machine][0] / 'test.log', 'rb') as file:
         return file.read(32 << 20).decode(errors='replace').splitlines()
 

@@ -185,10 +185,8 @@ def kernel_doc(title):
 
 
 def html(title):
-    """Count Sphinx's warnings of what the series touches, in its documents' folders.
-
-    A path in /sys makes it read all of Documentation/ABI, which has faults.
-    """
+    """Count Sphinx's warnings of what the series touches, in its documents' folders."""
+    # A path in /sys makes it read all of Documentation/ABI, which has faults.
     out = FOLDER / 'html'
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The states of guests that benches measure and tests try.
+"""The states of guests that benches measure and tests try, as contexts.
 
-Each is a context:
-
-    guest = Guest(memory=size, args=disk_args(page_cache, size))
-    ...
-    with pieces(guest):
-        guest.balloon_to(size // 4)
-
-Without further arguments a state takes a share of the guest's memory that suits a
-guest which does nothing else. What runs in the guest ends with the context, on
-whatever QEMU the guest is by then.
+Without further arguments a state takes a share of the guest's memory that suits a guest
+which does nothing else. What runs in the guest ends with the context, on whatever QEMU
+the guest is by then.
 """
 
 from contextlib import contextmanager
@@ -50,20 +43,16 @@ def freed(guest, mib=None):
 
 @contextmanager
 def pieces(guest, how=None):
-    """Small pages fill most of memory; three of every four 64 KiB were freed.
-
-    how: other arguments of guest/fragment.c, whose last is MiB
-    """
+    """Small pages fill most of memory; three of every four 64 KiB were freed."""
+    # how: other arguments of guest/fragment.c, whose last is MiB
     with guest.background(f'fragment {how or most(guest)}'):
         yield
 
 
 @contextmanager
 def page_cache(guest, first='a'):
-    """All files have been read of the disks of disk_args().
-
-    first: the letter of the first of these disks
-    """
+    """All files have been read of the disks of disk_args()."""
+    # first: the letter of the first of these disks
     letters = [chr(ord(first) + number) for number in range(DISKS)]
     size = 0
     for number, letter in enumerate(letters):

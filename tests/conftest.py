@@ -85,10 +85,8 @@ class Guests:
 
 @pytest.fixture
 def boot(request):
-    """A function that boots a guest; see Guests. All guests end with the test.
-
-    When the test has passed, the kernel log of every guest is checked.
-    """
+    """A function that boots a guest; see Guests. All guests end with the test."""
+    # When the test has passed, the kernel log of every guest is checked.
     guests = Guests(re.sub(r'\W+', '-', request.node.name).strip('-'))
     yield guests
     try:

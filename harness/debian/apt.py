@@ -75,10 +75,8 @@ def mirror():
 
 
 def apt_options(suite):
-    """Return the options that keep apt's state for a suite under build/apt.
-
-    A suite may be one of another architecture: "trixie:arm64".
-    """
+    """Return the options that keep apt's state for a suite under build/apt."""
+    # A suite may be one of another architecture: "trixie:arm64".
     state, arch = STATE / suite, suite.partition(':')[2]
     return ['-o', f'Dir::Etc::SourceList={state}/sources.list',
             '-o', 'Dir::Etc::SourceParts=/dev/null',

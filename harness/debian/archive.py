@@ -73,10 +73,8 @@ def accepted(source, version):
 
 
 def search(source):
-    """Yield what serves, best first, as Found; then raise Failure.
-
-    A suite is asked only when those before it had nothing that serves.
-    """
+    """Yield what serves, best first, as Found; then raise Failure."""
+    # A suite is asked only when those before it had nothing that serves.
     tried = []
     reached = []
     for suite in source.suites:

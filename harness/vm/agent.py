@@ -91,11 +91,9 @@ class Agent:
         return connection
 
     def move(self, connection):
-        """Go on with the agent at another QEMU, which has the guest now.
-
-        An answer may have begun on the old connection: the reader takes all
-        that is there before it turns to the new one.
-        """
+        """Go on with the agent at another QEMU, which has the guest now."""
+        # An answer may have begun on the old connection: the reader takes all
+        # that is there before it turns to the new one.
         with self._lock:
             old, self._socket = self._socket, connection
             try:
@@ -177,10 +175,8 @@ class Agent:
         return job
 
     def adopt(self, other):
-        """Take over the commands of a guest that goes on here after hibernation.
-
-        Commands of the guest that was here before are never answered.
-        """
+        """Take over the commands of a guest that goes on here after hibernation."""
+        # Commands of the guest that was here before are never answered.
         # pylint: disable=protected-access
         self._end_jobs('another guest has taken over')
         self._numbers, self._jobs = other._numbers, other._jobs

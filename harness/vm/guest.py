@@ -62,10 +62,8 @@ class Guest(Inside, Balloon, Migration):
         self._expected = []
 
     def twin(self, **changes):
-        """A guest made like this one that waits for it to migrate there.
-
-        changes are fields of Shape. Its logs are its own.
-        """
+        """A guest made like this one that waits for it to migrate there."""
+        # changes are fields of Shape. Its logs are its own.
         guest = Guest(name=f'{self.name}-{next(self._twins)}', incoming=True)
         guest.shape = replace(self.shape, **changes)
         guest.arch, guest.memory = guest.shape.target, guest.shape.memory
@@ -99,10 +97,8 @@ class Guest(Inside, Balloon, Migration):
         return (*self.shape.wrapper, *cgroup.wrapper(self._cgroup))
 
     def launch(self, timeout=COMMAND, paused=False):
-        """Start QEMU; unless it is to wait for a guest, until the agent answers.
-
-        paused: a guest that arrives does not run before resume()
-        """
+        """Start QEMU; unless it is to wait for a guest, until the agent answers."""
+        # paused: a guest that arrives does not run before resume()
         from qemu.machine import QEMUMachine
         self._socket_dir = tempfile.TemporaryDirectory(prefix='balloon-')
         self.console.write_bytes(b'')
@@ -181,10 +177,8 @@ class Guest(Inside, Balloon, Migration):
     # -- Waiting ------------------------------------------------------------
 
     def wait_for(self, condition, what, timeout=COMMAND, interval=0.02):
-        """Poll until condition() is true; return its value.
-
-        interval: seconds between two looks, or a function that says how many
-        """
+        """Poll until condition() is true; return its value."""
+        # interval: seconds between two looks, or a function that says how many
         end = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > end:

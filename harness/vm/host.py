@@ -47,11 +47,9 @@ def qemu_version(name):
 
 
 def write_qemu_wrapper(path, qemu, *options):
-    """Write a program that runs a QEMU with its firmware, and with options before others.
-
-    Other projects' test programs take a QEMU, but not where its firmware is. Of
-    several -accel, QEMU takes the first that works. Return: the path.
-    """
+    """Write a program that runs a QEMU with its firmware, and options before others."""
+    # Other projects' test programs take a QEMU, but not where its firmware is. Of
+    # several -accel, QEMU takes the first that works.
     folders = [word for folder in FIRMWARE for word in ('-L', folder)]
     words = shlex.join(str(word) for word in (qemu, *folders, *options))
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding='utf-8')

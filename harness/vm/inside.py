@@ -49,10 +49,8 @@ class Inside:
         return result
 
     def load_balloon(self, timeout=COMMAND):
-        """Load the balloon driver and wait until it has taken the device.
-
-        total: MemTotal without a balloon
-        """
+        """Load the balloon driver and wait until it has taken the device."""
+        # total: MemTotal without a balloon
         self.total = self.meminfo()['MemTotal']
         self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
         if self.shape.balloon is not None:

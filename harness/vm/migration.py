@@ -18,11 +18,9 @@ ENDED = ('completed', 'failed', 'cancelled')
 
 
 def held_memory(pid, size):
-    """The bytes of the host's memory that a QEMU holds.
-
-    size: of the guest's memory. A file that has it is taken for the guest's memory,
-    and all its blocks count, mapped or not. Huge pages count.
-    """
+    """The bytes of the host's memory that a QEMU holds."""
+    # size: of the guest's memory. A file that has it is taken for the guest's memory,
+    # and all its blocks count, mapped or not. Huge pages count.
     text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
     mapped = sum(map(int, re.findall(
         r'(?m)^(?:Rss|Shared_Hugetlb|Private_Hugetlb):\s+(\d+)', text))) * 1024
@@ -152,11 +150,9 @@ class Migration:
     # -- Postcopy -----------------------------------------------------------
 
     def start_postcopy(self, target, timeout=COMMAND):
-        """Let the guest run at the target, which asks for the pages that it lacks.
-
-        The migration has been begun with the capability postcopy-ram, and so little
-        bandwidth that it is not over yet.
-        """
+        """Let the guest run at the target, which asks for the pages that it lacks."""
+        # The migration has been begun with the capability postcopy-ram, and so little
+        # bandwidth that it is not over yet.
         self.qmp('migrate-start-postcopy')
         self._expect_state('postcopy-active', timeout=timeout)
         target.event('RESUME', timeout)
@@ -295,11 +291,9 @@ class Trip:
         return result
 
     def go(self, meanwhile=None, changes=None, timeout=COMMAND, **limits):
-        """Migrate live; return the Hop.
-
-        meanwhile(source, target) is called once the migration has begun
-        changes: those of Guest.twin()
-        """
+        """Migrate live; return the Hop."""
+        # meanwhile(source, target) is called once the migration has begun
+        # changes: those of Guest.twin()
         def move(source, target):
             source.start_migration(target, **limits)
             if meanwhile:
@@ -311,10 +305,8 @@ class Trip:
         return self.take(move, **(changes or {}))
 
     def save_and_restore(self, path, stop=True, restore_uri='file:{}', **limits):
-        """Save to a file and go on from there; return what QEMU says of the saving.
-
-        stop: stop the guest first, as "virsh save" does
-        """
+        """Save to a file and go on from there; return what QEMU says of the saving."""
+        # stop: stop the guest first, as "virsh save" does
         if stop:
             self.guest.pause()
         info = self.guest.save(path, **limits)

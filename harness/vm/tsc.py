@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rate of the host's time stamp counter.
+"""The rate of the host's time stamp counter, which a guest under TCG reads.
 
-A guest under TCG reads this counter. On a busy host the guest's own calibration may
-be wrong by a factor, and then so are all its clocks. No file of the host's kernel
-states the rate, and a program that reads the counter would have to be compiled: so
-this executes RDTSC from a buffer.
+On a busy host the guest's own calibration may be wrong by a factor, and then so are all
+its clocks. The host's kernel states the rate nowhere, and a program would have to be
+compiled: so this executes RDTSC from a buffer.
 """
 
 import ctypes

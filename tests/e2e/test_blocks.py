@@ -97,11 +97,9 @@ def test_random_targets_long(boot, seed):
 
 @LEGACY_LATER
 def test_filled_compacted_emptied(boot, page_bitmap):
-    """Compaction takes blocks apart; what it leaves is given back all the same.
-
-    Huge pages are asked for while the balloon holds most of memory: that they
-    are got means that pages of the balloon have moved out of their way.
-    """
+    """Compaction takes blocks apart; what it leaves is given back all the same."""
+    # Huge pages are asked for while the balloon holds most of memory: that they
+    # are got means that pages of the balloon have moved out of their way.
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     for _ in range(2):
         with pieces(guest, 800):
@@ -131,10 +129,8 @@ def boosts(guest):
 @LEGACY_LATER
 @pytest.mark.parametrize('how,target', [('-l 640', 400), ('-l -k 4 -f 60 500', 300)])
 def test_no_watermark_boosted(boot, how, target, page_bitmap):
-    """No pageblock is claimed from others: less memory would be left for them.
-
-    Where nothing can be reclaimed that means an OOM while there is enough.
-    """
+    """No pageblock is claimed from others: less memory would be left for them."""
+    # Where nothing can be reclaimed that means an OOM while there is enough.
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     # The pieces stay where they are.
     guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
@@ -219,10 +215,8 @@ def blocks_offlined(boot, kernel):
 
 
 def cma_got(boot, kernel):
-    """How many pages of 1 GiB are had of 1 GiB of CMA that is in the balloon.
-
-    Another page in the way may make the first attempts fail.
-    """
+    """How many pages of 1 GiB are had of 1 GiB of CMA that is in the balloon."""
+    # Another page in the way may make the first attempts fail.
     guest = boot(memory=5 * GIB, kernel=kernel, page_bitmap=True, args=['-cpu', 'max'],
                  append='hugetlb_cma=1G')
     guest.balloon_to(1300 * MIB)
@@ -247,10 +241,8 @@ def cma_got(boot, kernel):
 @pytest.mark.parametrize('count', [huge_pages_got, blocks_offlined, cma_got],
                          ids=lambda count: count.__name__)
 def test_no_worse_than_stock(boot, count):
-    """Who wants memory that the balloon has gets as much as with today's driver.
-
-    Chance plays a part in what compaction finds, hence medians of three.
-    """
+    """Who wants memory that the balloon has gets as much as with today's driver."""
+    # Chance plays a part in what compaction finds, hence medians of three.
     got = [(count(boot, 'stock'), count(boot, 'ours')) for _ in range(3)]
     print('(stock, ours):', *got)
     stock, ours = map(statistics.median, zip(*got))

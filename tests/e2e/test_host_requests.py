@@ -31,10 +31,7 @@ def read_files(guest):
 
 @pytest.fixture(name='boot_dirty')
 def fixture_boot_dirty(boot, tmp_path):
-    """A function that boots a guest with so many MiB of dirty page cache.
-
-    It returns the image of the disk that they are for, too.
-    """
+    """A function that boots a guest with dirty page cache, and the image for that."""
     def make(mib, throttle=None, args=()):
         image = tmp_path / 'disk.ext4'
         guest = boot(memory=GIB, host_request=True, args=[
@@ -57,10 +54,8 @@ def written_back(guest):
 
 
 def wait_for_free(guest, before, gained):
-    """Wait until so much more memory is free.
-
-    Freed pages may rest on lists of a CPU, which do not count as free, for a time.
-    """
+    """Wait until so much more memory is free."""
+    # Freed pages may rest on lists of a CPU, which do not count as free, for a time.
     guest.wait_for(lambda: abs(guest.meminfo()['MemFree'] - before['MemFree'] - gained)
                    < 48 * MIB, 'free memory')
 

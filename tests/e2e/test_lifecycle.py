@@ -116,11 +116,9 @@ def seconds_to_move(guest, target):
 
 @FORMATS
 def test_out_of_puff(boot, page_bitmap):
-    """A target out of reach does not spin, and the next one is taken at once.
-
-    The kernel keeps some MiB that nothing movable gets: else any allocation of
-    its own may call the OOM killer, with the stock driver too.
-    """
+    """A target out of reach does not spin, and the next one is taken at once."""
+    # The kernel keeps some MiB that nothing movable gets: else any allocation of
+    # its own may call the OOM killer, with the stock driver too.
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap,
                  append='loglevel=7 movablecore=400M')
     guest.run('echo 16 16 16 16 > /proc/sys/vm/lowmem_reserve_ratio')

@@ -71,10 +71,7 @@ def accepted(guest, kind):
 
 
 def zero_pages_of_churn(guest, one_of):
-    """Overwrite some pages that look like churn's in a guest that is stopped.
-
-    Return how many.
-    """
+    """Overwrite some pages of churn in a guest that is stopped; return how many."""
     for line in Path(f'/proc/{guest.pid}/maps').read_text().splitlines():
         first, last = (int(number, 16) for number in
                        line.split()[0].split('-'))

@@ -43,10 +43,8 @@ def test_resident_memory(boot, page_bitmap, backend):
 
 @pytest.mark.usefixtures('huge_pages')
 def test_hugetlb(boot):
-    """Huge host pages come back when all of one is in the balloon.
-
-    Also those of which one message names a part and a later one the rest.
-    """
+    """Huge host pages come back when all of one is in the balloon."""
+    # Also those of which one message names a part and a later one the rest.
     guest = boot(memory=GIB, backend='hugetlb', page_bitmap=True)
     touch_all(guest)
     before = free()
@@ -79,11 +77,9 @@ def test_pattern(boot, page_bitmap):
 @pytest.mark.parametrize('append', ['init_on_alloc=0', 'init_on_free=1',
                                     'page_poison=1'])
 def test_initialised_memory(boot, append, page_bitmap):
-    """The same where pages are not written to when they are taken, or when freed.
-
-    With page_poison=1 the guest checks, when it takes a page, that what it wrote
-    when it freed it is still there.
-    """
+    """The same where pages are not written to when they are taken, or when freed."""
+    # With page_poison=1 the guest checks, when it takes a page, that what it wrote
+    # when it freed it is still there.
     guest = boot(memory=GIB, page_bitmap=page_bitmap, append=append)
     with guest.background('pattern 256'):
         for _ in range(5):

@@ -75,10 +75,8 @@ def test_f13_compaction(row, trigger):
 # -- Ranges that others need ------------------------------------------------
 
 def messages(guest, offset):
-    """Kicks of the balloon's queues in the trace log, from an offset on.
-
-    The device that is kicked most is the balloon, if it is kicked at all.
-    """
+    """Kicks of the balloon's queues in the trace log, from an offset on."""
+    # The device that is kicked most is the balloon, if it is kicked at all.
     with open(guest.trace_log, encoding='utf-8', errors='replace') as file:
         file.seek(offset)
         kicks = Counter(re.findall(r'virtio_queue_notify vdev (\S+)', file.read()))

@@ -35,9 +35,9 @@ def said_by_still(guest):
 
 
 def crash(boot, pair):
-    """Crash a guest with half its memory in the balloon; how its crash kernel fares.
+    """Crash a guest with half its memory in the balloon.
 
-    Returns whether it keeps its memory, and that in words.
+    Return whether its crash kernel keeps its memory, and that in words.
     """
     guest = boot(memory=2 * GIB, append='crashkernel=256M', args=(
         *kernel_disks(pair['kernel']), '-action', 'shutdown=pause'), **pair)

@@ -215,10 +215,8 @@ def test_f16_locked(row, request, backend, lock):
 
 
 def gain_beside_file(request, pair, file_node, path):
-    """What one node of two gives to the host, in % of what the balloon has of it.
-
-    file_node  the other node, whose memory is a file that cannot be changed
-    """
+    """What one node of two gives to the host, in % of what the balloon has of it."""
+    # file_node  the other node, whose memory is a file that cannot be changed
     names = ['anon', 'anon']
     names[file_node] = f'tmpfs-private,mem-path={path},readonly=on,rom=off'
     with trial(request, pair, memory=2 * MEMORY, nodes=2,

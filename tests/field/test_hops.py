@@ -93,10 +93,8 @@ def given_back(guest, most):
 
 
 def over_running_guest(pair, backend, folder):
-    """Load a snapshot of an inflated guest over one that has used all its memory.
-
-    Return (what was held when it was saved, and after loading; hop before, hop after)
-    """
+    """Load a snapshot of an inflated guest over one that has used all its memory."""
+    # Return (what was held when it was saved, and after loading; hop before, hop after)
     memory, left = SIZES
     with start(pair, backend, SIZES) as trip:
         trip.guest.load_balloon()

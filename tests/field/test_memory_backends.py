@@ -51,11 +51,9 @@ class Loss:
 
 
 def lose_pages(request, pair, backend, missing):
-    """Inflate; let another process take huge pages; deflate and fill.
-
-    A guest that clears what it frees writes to all that comes out of the balloon:
-    so it notices that one page is missing.
-    """
+    """Inflate; let another process take huge pages; deflate and fill."""
+    # A guest that clears what it frees writes to all that comes out of the balloon:
+    # so it notices that one page is missing.
     loss = Loss()
     with trial(request, pair, memory=MEMORY, backend=backend,
                append='init_on_free=1') as guest:
@@ -101,10 +99,8 @@ def test_f01_pages_taken(row, request, losses, kind, missing):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_f01_given_back(row, losses, request, kind):
-    """Inflating frees huge pages, as no stock pair does.
-
-    Of a private mapping with reserve=on they stay reserved for the guest.
-    """
+    """Inflating frees huge pages, as no stock pair does."""
+    # Of a private mapping with reserve=on they stay reserved for the guest.
     stock = losses(request, 'stock', kind, 'all').freed
     ours = losses(request, 'ours', kind, 'all').freed
     row.report(must=f'>= {BALLOON * 95 // 100} huge pages', stock=str(stock),
@@ -159,10 +155,8 @@ def migrate_to_short_pool(request, pair, kind):
 
 @pytest.mark.parametrize('kind', DESTINATIONS)
 def test_f02_destination_short(row, request, kind):
-    """A guest that finds too few huge pages stays, or lives with what there is.
-
-    The stock pair sends all: the destination dies while the source has the guest.
-    """
+    """A guest that finds too few huge pages stays, or lives with what there is."""
+    # The stock pair sends all: the destination dies while the source has the guest.
     stock = migrate_to_short_pool(request, STOCK, kind)
     ours = migrate_to_short_pool(request, OURS, kind)
     row.report(must='alive, here or there', stock=' '.join(stock),
@@ -241,10 +235,8 @@ def pages_read(request, pair, reader, path, backend='hugetlb'):
 
 @pytest.mark.parametrize('reader', READERS)
 def test_f02_reading_takes(row, request, tmp_path, reader):
-    """Nothing takes huge pages by reading what is in the balloon.
-
-    On the stock pair the balloon has freed none.
-    """
+    """Nothing takes huge pages by reading what is in the balloon."""
+    # On the stock pair the balloon has freed none.
     stock, ours = (pages_read(request, pair, reader, tmp_path)
                    for pair in (STOCK, OURS))
     row.report(must=f'<= {OWN} huge pages', stock=str(stock), ours=str(ours),

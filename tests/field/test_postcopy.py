@@ -43,11 +43,9 @@ def say(hop):
 
 @pytest.mark.parametrize('state', STATES)
 def test_f11_precopy(row, state):
-    """The first pass skips as without the capability.
-
-    What is in the balloon is read as zeroes and costs next to nothing to send. So
-    pages that are looked at count, too: reading them takes time, and memory.
-    """
+    """The first pass skips as without the capability."""
+    # What is in the balloon is read as zeroes and costs next to nothing to send. So
+    # pages that are looked at count, too: reading them takes time, and memory.
     hops = {pair: hop(pair, state, ['postcopy-ram']) for pair in PAIRS}
     without = hop('ours', state, [])
     text = {pair: say(hop) for pair, hop in hops.items()}
@@ -90,10 +88,8 @@ KINDS = {'plain': ([], go_over), 'preempt': (['postcopy-preempt'], go_over),
 
 
 def arrive(pair, kind, seed):
-    """Migrate a guest with an inflated balloon, and with free memory, in postcopy.
-
-    churn checks all its pages at the end. Return how many the guest has asked for.
-    """
+    """Migrate a guest with an inflated balloon, and with free memory, in postcopy."""
+    # churn checks all its pages at the end. Return how many the guest has asked for.
     capabilities, meanwhile = KINDS[kind]
     with Trip(Guest(memory=MEMORY, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()

@@ -157,10 +157,8 @@ def test_f12_program(row, rounds, what, unit):
 
 
 def fate_beyond(boot, pair, path):
-    """Ask for more than there is; (whether the program lives, both in words).
-
-    No command runs in the guest meanwhile: it would need memory.
-    """
+    """Ask for more than there is; (whether the program lives, both in words)."""
+    # No command runs in the guest meanwhile: it would need memory.
     guest = boot(memory=GIB, args=disk(path), **pair)
     job = start_workset(guest)
     guest.set_target(BEYOND)
@@ -213,10 +211,8 @@ WISHES = {'compaction': (COMPACT, 'pages of the balloon moved'),
 
 
 def wish_while_inflating(boot, pair, path, wish):
-    """Ask for memory in one piece while an inflate goes on, ROUNDS times.
-
-    Returns how much was got in all, and the seconds that it took.
-    """
+    """Ask for memory in one piece while an inflate goes on, ROUNDS times."""
+    # Returns how much was got in all, and the seconds that it took.
     guest = boot(memory=GIB, args=disk(path), append='movablecore=500M', **pair)
     job = start_workset(guest)
     got, took = 0, 0

@@ -31,10 +31,8 @@ def freed(guest):
 
 
 def inflated_in_snapshot(pair):
-    """Inflate while a background snapshot is taken.
-
-    A page that the guest zeroes is first written to the snapshot, at 1 MB/s.
-    """
+    """Inflate while a background snapshot is taken."""
+    # A page that the guest zeroes is first written to the snapshot, at 1 MB/s.
     with Guest(memory=GIB, append='init_on_alloc=0', **PAIRS[pair]) as guest:
         guest.load_balloon()
         touch_all(guest)
@@ -171,10 +169,8 @@ def count_differing(guest, path):
 
 
 def not_in_snapshot(pair, stopped, folder):
-    """(pages that a loaded snapshot lacks, pages that our device had skipped).
-
-    stopped: whether the guest was stopped before it was saved
-    """
+    """(pages that a loaded snapshot lacks, pages that our device had skipped)."""
+    # stopped: whether the guest was stopped before it was saved
     with Guest(memory=GIB, backend='memfd', **PAIRS[pair]) as guest:
         guest.load_balloon()
         guest.add_snapshot_disk(folder / f'{pair}.qcow2')

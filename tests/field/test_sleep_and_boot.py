@@ -36,11 +36,9 @@ def inflated(guest):
 
 
 def check_totals(guest):
-    """QEMU and the guest agree on the balloon's size.
-
-    The device's counters are for all its life: what was in the balloon of a kernel
-    that was started again has never been given back.
-    """
+    """QEMU and the guest agree on the balloon's size."""
+    # The device's counters are for all its life: what was in the balloon of a kernel
+    # that was started again has never been given back.
     guest.wait_for(lambda: len(set(sizes(guest)[:3])) == 1,
                    'accounts that agree')
     if guest.shape.qemu == 'ours':
@@ -109,11 +107,9 @@ def test_f06_early_driver(row, boot, memory):
 # -- Sleep ------------------------------------------------------------------
 
 def sleep_and_wake(guest, state):
-    """Let the guest sleep, and wake it up.
-
-    No event tells that a guest is in s2idle. The serial port wakes it, so it is
-    rung until the guest has been there.
-    """
+    """Let the guest sleep, and wake it up."""
+    # No event tells that a guest is in s2idle. The serial port wakes it, so it is
+    # rung until the guest has been there.
     guest.run('echo enabled > /sys/class/tty/ttyS1/power/wakeup')
     job = guest.spawn(f'echo {state} > /sys/power/state')
     if state == 'mem':

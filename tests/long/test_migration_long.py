@@ -29,10 +29,8 @@ def rng(seed):
 
 
 def at_random(journey, rng, steps):
-    """Migrations, some of them cancelled, some with requests meanwhile.
-
-    Return how many were completed.
-    """
+    """Migrations, some of them cancelled, some with requests meanwhile."""
+    # Return how many were completed.
     completed = 0
     for _ in range(steps):
         limits = {'downtime': rng.choice((30, 100, 300))}
@@ -69,11 +67,9 @@ def build_mutant(patch):
 @pytest.mark.alone
 @pytest.mark.parametrize('patch', MUTANTS, ids=lambda patch: patch.stem)
 def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
-    """What test_many does tells a QEMU that loses pages from one that does not.
-
-    The kernel may be the first to lose a page. If all that is seen of that is a
-    guest that no longer answers, another guest is tried.
-    """
+    """What test_many does tells a QEMU that loses pages from one that does not."""
+    # The kernel may be the first to lose a page. If all that is seen of that is a
+    # guest that no longer answers, another guest is tried.
     monkeypatch.setitem(QEMUS, 'mutant', build_mutant(patch))
     done = 0
     for number in range(GUESTS):

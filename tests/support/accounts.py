@@ -35,11 +35,9 @@ def sizes(guest):
 
 
 def check_totals(guest):
-    """All agree on the size of a balloon at rest; return it.
-
-    Compaction may be at work on its own: while a page moves, the device knows
-    of the old one and the new one. So look until they agree.
-    """
+    """All agree on the size of a balloon at rest; return it."""
+    # Compaction may be at work on its own: while a page moves, the device knows
+    # of the old one and the new one. So look until they agree.
     seen = []
 
     def agree():

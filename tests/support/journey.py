@@ -21,15 +21,11 @@ CHECK, END = 10, 15
 
 
 class Lost(Exception):
-    """The destination does not have what the source had.
-
-    proven: a page was wrong, or the kernel complained; else the guest does not
-    answer, which may have other reasons.
-    """
+    """The destination does not have what the source had."""
 
     @property
     def proven(self):
-        """Whether it is clear what was lost."""
+        """Whether a page was wrong, or the kernel complained; else it may only hang."""
         return bool(re.search('pages wrong|kernel log', str(self)))
 
 
@@ -87,11 +83,9 @@ class Journey(Trip):
             self.guest.kill()
 
     def go(self, meanwhile=None, **limits):
-        """One migration; return what QEMU says of it.
-
-        meanwhile(source, target) is called once it has begun. One that does not
-        get within its downtime for long is allowed 2 s.
-        """
+        """One migration; return what QEMU says of it."""
+        # meanwhile(source, target) is called once it has begun. One that does not
+        # get within its downtime for long is allowed 2 s.
         if self.case == 2:
             with freed(self.guest, **SIZES[2]):
                 pass
@@ -115,10 +109,8 @@ class Journey(Trip):
         return result
 
     def cancel(self, after, **limits):
-        """Begin a migration and cancel it after some seconds.
-
-        If it has been completed by then, go on at the destination.
-        """
+        """Begin a migration and cancel it after some seconds."""
+        # If it has been completed by then, go on at the destination.
         source, target = self.guest, self.guest.twin()
         try:
             # When it is cancelled in the last moment, all may have arrived.

@@ -21,10 +21,8 @@ def header(patch, key):
 
 
 def source(patch):
-    """Return a worktree of the tree with the fault, and no other change, in it.
-
-    One worktree for each series serves all its faults: little is built again.
-    """
+    """Return a worktree of the tree with the fault, and no other change, in it."""
+    # One worktree for each series serves all its faults: little is built again.
     series = header(patch, 'Queue')
     folder = FOLDER / 'src' / series
     tree.worktree(series, folder, 'HEAD')

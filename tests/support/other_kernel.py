@@ -15,10 +15,8 @@ def kernel_disks(kernel):
 
 
 def load_kernel(guest, more='', crash=False):
-    """Load the guest's own kernel again, with more on its command line.
-
-    crash: for the memory that the guest has reserved with crashkernel=
-    """
+    """Load the guest's own kernel again, with more on its command line."""
+    # crash: for the memory that the guest has reserved with crashkernel=
     for name, disk in zip(FILES, ('vda', 'vdb')):
         size = (guest.shape.folder / name).stat().st_size
         guest.run(f'head -c {size} /dev/{disk} > /tmp/{name}')

@@ -60,10 +60,8 @@ def is_stopped(guest):
 
 
 def fill(guest):
-    """Have the guest write to all of its memory, to the last free page.
-
-    The guest's OOM killer ends the program, or QEMU stops the guest before.
-    """
+    """Have the guest write to all of its memory, to the last free page."""
+    # The guest's OOM killer ends the program, or QEMU stops the guest before.
     guest.run('echo 1024 > /proc/sys/vm/min_free_kbytes')
     job = guest.spawn(f'memfill {guest.memory // MIB}')
     guest.wait_for(lambda: not job.running or is_stopped(guest), 'memory is filled')
