@@ -50,8 +50,7 @@ def measure(args):
             say(f'{inflate.label(name, append)} ({time.monotonic() - started:.0f} s)')
             data['parts'][name][append] = measure_part(args, append)
     data['header']['seconds'] = int(time.monotonic() - started)
-    data['rows'] = [line for name, found in data['parts'].items()
-                    for append in found
+    data['rows'] = [line for name, found in data['parts'].items() for append in found
                     for line in PARTS[name][1](found[append], append)]
     return data
 

@@ -59,8 +59,7 @@ def shapes(args):
     if args.to >= args.size:
         raise Failure('--to must be below --size')
     return {'untouched': (whole(args.size), whole(args.to)),
-            'touched': (whole(args.touched),
-                        whole(args.touched * args.to / args.size))}
+            'touched': (whole(args.touched), whole(args.touched * args.to / args.size))}
 
 
 def label(state, zeroing):

@@ -32,8 +32,7 @@ from harness.vm import BANDWIDTH, GIB, MIB, PAGE, Guest
 DOWNTIME = 300
 HINT = {'qemu': 'stock', 'kernel': 'stock', 'free_page_hint': 'on',
         'iothread': 'hints', 'args': ['-object', 'iothread,id=hints']}
-OURS = {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True,
-        'host_request': True}
+OURS = {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True, 'host_request': True}
 # How the guests of a case are made, each of which is in a state of its own.
 NONE_, HINT_, OURS_, RECLAIMED = ('no help', 'free page hint', 'ours',
                                   'ours, reclaimed')

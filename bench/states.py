@@ -41,8 +41,7 @@ def scan(guest):
     busy = guest.cpu_seconds(cpu) - busy
     if event['data']['status'] != 'done':
         raise Failure(f"{guest.name}: unused-pages: {event['data']['status']}")
-    ended = event['timestamp']['seconds'] + \
-        event['timestamp']['microseconds'] / 1e6
+    ended = event['timestamp']['seconds'] + event['timestamp']['microseconds'] / 1e6
     answered = guest.get('host-request-stats')['answer-bytes'] - stats['answer-bytes']
     return {'guest': busy, 'answered': ended - started, 'bytes': answered,
             'ranges': event['data']['ranges']}
@@ -121,8 +120,7 @@ def madvise(size, small):
     """Return (CPU seconds, share of huge pages) of one MADV_DONTNEED."""
     # small: bytes of it that are to be in small pages
     size, small = size // PAGE * PAGE, max(0, small) // HUGE * HUGE
-    with mmap.mmap(-1, size,
-                   flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_HUGEPAGE)
         if small:
             memory.madvise(mmap.MADV_NOHUGEPAGE, 0, small)

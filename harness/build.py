@@ -97,8 +97,7 @@ def configure_kernel(make, out, env, fragment):
 def kernel_make(source, out, arch, prefix):
     """make for a kernel tree: arch is the kernel's ARCH, prefix its compiler's."""
     return ['make', '-C', source, f'O={out}', f'ARCH={arch}', f'-j{jobs()}',
-            f'CROSS_COMPILE={prefix}', f'CC=ccache {prefix}gcc',
-            'HOSTCC=ccache gcc']
+            f'CROSS_COMPILE={prefix}', f'CC=ccache {prefix}gcc', 'HOSTCC=ccache gcc']
 
 
 def build_kernel(title, out, log, arch=X86, own=''):

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from harness import tree
 from harness.build import QEMU_OPTIONS, configure_qemu
-from harness.common import (BUILD, LOGS, SRC, Failure, jobs, run_logged, say,
-                            tail)
+from harness.common import (BUILD, LOGS, SRC, Failure, jobs, run_logged, say, tail)
 from harness.debian import packages
 from harness.vm import FIRMWARE
 
@@ -112,8 +111,7 @@ def executions(log):
     text = (LOGS / log).read_text(errors='replace')
     found = re.findall(r'(?m)^stat::number_of_executed_units:\s*(\d+)', text)
     if not found:
-        raise Failure('the fuzzer has not said how much it did: '
-                      f'{tail(LOGS / log)}')
+        raise Failure(f'the fuzzer has not said how much it did: {tail(LOGS / log)}')
     return int(found[-1])
 
 

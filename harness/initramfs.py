@@ -58,8 +58,7 @@ def content(path):
 
 def entry(number, name, mode, data=b'', device=(0, 0)):
     """One file of a cpio archive in the "newc" format."""
-    fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device,
-              len(name) + 1, 0)
+    fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0)
     head = '070701' + ''.join(f'{field:08x}' for field in fields)
     out = head.encode() + name.encode() + b'\0'
     out += b'\0' * (-len(out) % 4)

@@ -61,8 +61,7 @@ def present(*patterns):
 def run_checker(title, argv, log, cwd=None):
     """Run a checker; return its output."""
     # The kernel's scripts want Debian's Python, whatever else is on the PATH.
-    env = {**build.compiler_environment(),
-           'PATH': f"/usr/bin:{os.environ['PATH']}"}
+    env = {**build.compiler_environment(), 'PATH': f"/usr/bin:{os.environ['PATH']}"}
     run_logged(title, argv, log, cwd=cwd, env=env)
     return (LOGS / log).read_text(encoding='utf-8', errors='replace')
 
@@ -74,8 +73,7 @@ def wanted(machine):
     value = machine.balloon
     tests = 'm' if value == 'm' else 'y'
     return ''.join(f'CONFIG_{line}\n' for line in (
-        f'VIRTIO_BALLOON={value}', 'KUNIT=y',
-        f'VIRTIO_BALLOON_KUNIT_TEST={tests}',
+        f'VIRTIO_BALLOON={value}', 'KUNIT=y', f'VIRTIO_BALLOON_KUNIT_TEST={tests}',
         f"VIRTIO_BALLOON_DEVICE_KUNIT_TEST={tests if value != 'n' else 'n'}",
         f'UNUSED_PAGES_KUNIT_TEST={tests}', 'BALLOON_KUNIT_TEST=y',
         *(f'{option}=y' for option in machine.options)))
@@ -180,8 +178,7 @@ def kernel_doc(title):
     """Count kernel-doc's warnings of the touched files in the worktree."""
     return findings(run_checker(f'kernel-doc, {title}',
                                 ['scripts/kernel-doc', '-none', '-Wall',
-                                 *present('*.c', '*.h')],
-                                'kernel-doc.log', cwd=SOURCE))
+                                 *present('*.c', '*.h')], 'kernel-doc.log', cwd=SOURCE))
 
 
 def html(title):

@@ -81,15 +81,11 @@ def apt_options(suite):
     return ['-o', f'Dir::Etc::SourceList={state}/sources.list',
             '-o', 'Dir::Etc::SourceParts=/dev/null',
             '-o', 'Dir::Etc::Preferences=/dev/null',
-            '-o', 'Dir::Etc::PreferencesParts=/dev/null',
-            '-o', f'Dir::State={state}',
+            '-o', 'Dir::Etc::PreferencesParts=/dev/null', '-o', f'Dir::State={state}',
             '-o', 'Dir::State::status=/var/lib/dpkg/status',
-            '-o', f'Dir::State::Lists={state}/lists',
-            '-o', f'Dir::Cache={state}/cache',
-            '-o', 'APT::Sandbox::User=root',
-            '-o', 'APT::Update::Error-Mode=any',
-            '-o', 'Acquire::Languages=none',
-            '-o', 'Acquire::Retries=2',
+            '-o', f'Dir::State::Lists={state}/lists', '-o', f'Dir::Cache={state}/cache',
+            '-o', 'APT::Sandbox::User=root', '-o', 'APT::Update::Error-Mode=any',
+            '-o', 'Acquire::Languages=none', '-o', 'Acquire::Retries=2',
             *(['-o', f'APT::Architecture={arch}',
                '-o', f'APT::Architectures={arch}'] if arch else [])]
 
@@ -125,8 +121,6 @@ def versions(suite, pattern, kind):
     if not names:
         return []
     _, out, _ = run_apt(suite, 'apt-cache', 'madison', *names)
-    rows = [[field.strip() for field in line.split('|')]
-            for line in out.splitlines()]
+    rows = [[field.strip() for field in line.split('|')] for line in out.splitlines()]
     word = 'Sources' if kind == 'source' else 'Packages'
-    return [(row[0], row[1]) for row in rows
-            if len(row) == 3 and word in row[2]]
+    return [(row[0], row[1]) for row in rows if len(row) == 3 and word in row[2]]

@@ -68,8 +68,7 @@ def upstream(version):
 
 def accepted(source, version):
     """Return whether a version is one that the series is made for."""
-    return any(fnmatch.fnmatchcase(upstream(version), glob)
-               for glob in source.accept)
+    return any(fnmatch.fnmatchcase(upstream(version), glob) for glob in source.accept)
 
 
 def search(source):
@@ -86,8 +85,7 @@ def search(source):
         fit = [(p, v) for p, v in apt.versions(suite, source.package, source.kind)
                if accepted(source, v)]
         if not fit:
-            tried.append(
-                f"{suite}: no {source.package} {' or '.join(source.accept)}")
+            tried.append(f"{suite}: no {source.package} {' or '.join(source.accept)}")
         for package, version in sorted(fit, key=by_version, reverse=True):
             yield Found(suite, package, version, False)
             tried.append(f'{suite}: {package} {version} does not serve')
@@ -138,8 +136,7 @@ def downloaded(source):
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole and folder.exists():
-        warn(f'the download of {source.name} is broken or unfinished; '
-             'it is done again')
+        warn(f'the download of {source.name} is broken or unfinished; it is done again')
         shutil.rmtree(folder)
     return found if whole else None
 
@@ -200,12 +197,10 @@ def unpack(source, folder):
     folder.mkdir(parents=True)
     if source.kind == 'source':
         dsc = next(packed.glob('*.dsc'))
-        run_unpacker(['dpkg-source', '--no-check', '-x', dsc, folder / 'tree'],
-                     folder)
+        run_unpacker(['dpkg-source', '--no-check', '-x', dsc, folder / 'tree'], folder)
         shutil.rmtree(folder / 'tree' / '.pc', ignore_errors=True)
         return folder / 'tree'
-    run_unpacker(['dpkg-deb', '-x', next(packed.glob('*.deb')), folder / 'deb'],
-                 folder)
+    run_unpacker(['dpkg-deb', '-x', next(packed.glob('*.deb')), folder / 'deb'], folder)
     archives = list((folder / 'deb/usr/src').glob('*.tar.*')) \
         if (folder / 'deb/usr/src').is_dir() else []
     if not archives:
@@ -235,8 +230,7 @@ def meson_environment():
     """Return an environment in which a meson that QEMU accepts is first on PATH."""
     env = dict(os.environ)
     probe = subprocess.run(['meson', '--version'], capture_output=True,
-                           text=True, check=False) \
-        if shutil.which('meson') else None
+                           text=True, check=False) if shutil.which('meson') else None
     if probe and not apt.is_later('1.5', probe.stdout.strip()):
         return env
     home = tool('meson')

@@ -52,7 +52,6 @@ def install(wanted=PACKAGES):
     if os.geteuid():
         raise Failure(f'Debian packages are missing. As root: {line}')
     env = {**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'}
-    run_logged('package lists', ['apt-get', '-q', 'update'], 'apt-update.log',
-               env=env)
+    run_logged('package lists', ['apt-get', '-q', 'update'], 'apt-update.log', env=env)
     run_logged(f'installing {len(names)} packages', line.split(),
                'apt-install.log', env=env)

@@ -104,8 +104,7 @@ class Guest(Inside, Balloon, Migration):
         self.console.write_bytes(b'')
         self._vm = QEMUMachine(str(self.shape.program), wrapper=self._wrapper(),
                                args=self.command_line() + paused * ['-S'],
-                               name=self.name,
-                               base_temp_dir=self._socket_dir.name,
+                               name=self.name, base_temp_dir=self._socket_dir.name,
                                qmp_timer=timeout)
         try:
             self._vm.launch()

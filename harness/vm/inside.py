@@ -16,8 +16,7 @@ class Inside:
         try:
             return job.wait(timeout, check)
         except GuestTimeout as error:
-            raise GuestTimeout(f'{self.name}: {error}\n'
-                               f'{self.console_tail()}') from None
+            raise GuestTimeout(f'{self.name}: {error}\n{self.console_tail()}') from None
 
     def spawn(self, text):
         """Start a shell command in the guest; return a Job."""
@@ -68,8 +67,7 @@ class Inside:
 
     def negotiated(self, bit):
         """Whether guest and device agreed on a feature bit of the balloon."""
-        text = self.read('/sys/bus/virtio/drivers/virtio_balloon/virtio*'
-                         '/features')
+        text = self.read('/sys/bus/virtio/drivers/virtio_balloon/virtio*/features')
         return text[bit] == '1'
 
     def start(self, command, timeout=COMMAND):

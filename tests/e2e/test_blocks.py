@@ -76,8 +76,7 @@ def random_targets(guest, count, seed):
             near = 1 << rnd.randint(0, 12)
             target = min(max(target + rnd.randint(-near, near), low), high)
         guest.balloon_to(target * PAGE)
-        assert check_totals(guest) == guest.memory - target * PAGE, \
-            f'step {step}'
+        assert check_totals(guest) == guest.memory - target * PAGE, f'step {step}'
 
 
 @FORMATS
@@ -181,8 +180,7 @@ def test_offline_ballooned_memory(boot, page_bitmap):
     assert guest.actual() == 900 * MIB
     assert guest.vmstat()['nr_balloon_pages'] * PAGE == 1148 * MIB
     for block in gone:
-        guest.run(f'echo online_movable > '
-                  f'/sys/devices/system/memory/{block}/state')
+        guest.run(f'echo online_movable > /sys/devices/system/memory/{block}/state')
     assert check_totals(guest) == 1148 * MIB
     guest.balloon_to(2 * GIB)
     assert check_totals(guest) == 0

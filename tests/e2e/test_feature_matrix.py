@@ -123,8 +123,7 @@ def check(boot, values):
         args = ['-object', 'iothread,id=hints']
     guest = boot(qemu=qemu, kernel=kernel, machine=machine, memory=512 * MIB, args=args,
                  append=POISON[kernel] if poisoned else '', **properties)
-    assert {name for name, bit in BITS.items()
-            if guest.negotiated(bit)} == taken
+    assert {name for name, bit in BITS.items() if guest.negotiated(bit)} == taken
     assert guest.negotiated(STATS)
     for target in (256, 400, 200, 512):
         guest.balloon_to(target * MIB)
@@ -136,8 +135,7 @@ def check(boot, values):
         # 256 frame numbers to a message, or hundreds of MiB.
         counters = guest.counters()
         mib = counters['inflate-pages'] // 256
-        assert (counters['inflate-messages'] < mib / 8) \
-            == ('page_bitmap' in taken)
+        assert (counters['inflate-messages'] < mib / 8) == ('page_bitmap' in taken)
     check_statistics(guest)
     # QEMU does not discard what must not come back as zeroes.
     if 'free_page_reporting' in taken and 'page_poison' not in taken:

@@ -102,8 +102,7 @@ def test_reclaim_all(cached):
 def test_reclaim_from_busy_guest(cached):
     """Programs keep their memory while cache is taken away and read again."""
     with cached.background('pattern 150'):
-        reader = cached.spawn('for n in 1 2 3; do cat /tmp/?/file; done '
-                              '> /dev/null')
+        reader = cached.spawn('for n in 1 2 3; do cat /tmp/?/file; done > /dev/null')
         while reader.running:
             assert cached.request('reclaim', size=100 * MIB)['status'] in \
                 ('done', 'partial')
@@ -323,8 +322,7 @@ def test_refused_meanwhile(boot):
     with pytest.raises(Refused, match='stopped'):
         guest.start_request('sync')
     guest.resume()
-    for arguments in ({'type': 'sync', 'size': MIB},
-                      {'type': 'reclaim', 'size': 0}):
+    for arguments in ({'type': 'sync', 'size': MIB}, {'type': 'reclaim', 'size': 0}):
         with pytest.raises(Refused, match='size'):
             guest.qmp('balloon-request', **arguments)
     assert guest.request('sync')['status'] == 'done'

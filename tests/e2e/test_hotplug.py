@@ -12,8 +12,7 @@ def dimm_guest(boot, **properties):
 
     def plug():
         guest.qmp('object-add', **{'qom-type': 'memory-backend-ram',
-                                   'id': 'dimm', 'size': GIB,
-                                   'reserve': False})
+                                   'id': 'dimm', 'size': GIB, 'reserve': False})
         guest.qmp('device_add', driver='pc-dimm', id='dimm0', memdev='dimm')
 
     def online():

@@ -43,8 +43,7 @@ def test_module_reload_with_full_balloon(boot, page_bitmap):
         assert guest.meminfo()['MemTotal'] == guest.total
         assert guest.actual() == GIB
         guest.load_balloon()
-        guest.wait_for(lambda: guest.actual() == 300 * MIB,
-                       'balloon inflated again')
+        guest.wait_for(lambda: guest.actual() == 300 * MIB, 'balloon inflated again')
         check_totals(guest)
         guest.balloon_to(GIB)
         check_totals(guest)
@@ -97,8 +96,7 @@ def test_oom_during_inflate(boot, page_bitmap):
 def out_of_puff(guest, target, seen=0):
     """Ask for what cannot be had, until the driver has said so more often."""
     guest.set_target(target)
-    return guest.wait_for(
-        lambda: (said := puffs(guest)) > seen and said, 'out of puff')
+    return guest.wait_for(lambda: (said := puffs(guest)) > seen and said, 'out of puff')
 
 
 def puffs(guest):
@@ -191,8 +189,7 @@ def test_targets_change_midway(boot, page_bitmap):
             guest.set_target(target * MIB)
         guest.balloon_to(700 * MIB)
         # It may have passed there on its way to the target before.
-        guest.wait_for(lambda: set(sizes(guest)) ==
-                       {guest.memory - 700 * MIB},
+        guest.wait_for(lambda: set(sizes(guest)) == {guest.memory - 700 * MIB},
                        'balloon at rest, with exact accounts')
     guest.balloon_to(2 * GIB)
     assert check_totals(guest) == 0

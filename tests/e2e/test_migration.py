@@ -43,8 +43,7 @@ def test_requests_meanwhile(seed, tmp_path):
                        ask(source, (kind, kind), rng), downtime=100)
             # Whatever has become of them, the next one works.
             number = journey.guest.wait_for(
-                lambda kind=kind: accepted(journey.guest, kind),
-                'no request runs')
+                lambda kind=kind: accepted(journey.guest, kind), 'no request runs')
             assert journey.guest.request_ends(number)['status'] == 'done'
 
 
@@ -73,8 +72,7 @@ def accepted(guest, kind):
 def zero_pages_of_churn(guest, one_of):
     """Overwrite some pages of churn in a guest that is stopped; return how many."""
     for line in Path(f'/proc/{guest.pid}/maps').read_text().splitlines():
-        first, last = (int(number, 16) for number in
-                       line.split()[0].split('-'))
+        first, last = (int(number, 16) for number in line.split()[0].split('-'))
         if last - first == guest.memory:
             break
     found = []
@@ -96,8 +94,7 @@ def test_churn_notices(boot):
     guest = boot(load=False, memory=512 * MIB, balloon=False)
     job = guest.start('churn -s 1 200')
     job.signal(10)
-    guest.wait_for(lambda: guest.said('churn').count('check 1') == 2,
-                   'check')
+    guest.wait_for(lambda: guest.said('churn').count('check 1') == 2, 'check')
     guest.pause()
     assert zero_pages_of_churn(guest, 100) > 50
     guest.resume()
@@ -152,8 +149,7 @@ def test_hint_and_host_request(boot):
     target, result = travel(boot, guest)
     stall.signal(15)
     stall.wait()
-    said = dict(word.split('=') for word in
-                target.said('stall').split() if '=' in word)
+    said = dict(word.split('=') for word in target.said('stall').split() if '=' in word)
     assert int(said['free_before']) - int(said['free']) < 200 << 10
     # A busy host has the guest write to the 64 MiB of stall more often.
     assert result['ram']['transferred'] < 400 * MIB

@@ -140,8 +140,7 @@ def test_f05_read_only(row, request, layout):
     stock = Start(request, STOCK, 'tmpfs', properties)
     ours = Start(request, FORMATS[layout], 'tmpfs', properties)
     row.report(must='file unchanged, own copies freed or INHIBITED, 1 line at most',
-               stock=str(stock), ours=str(ours),
-               green=ours.good() and ours.lines <= 1)
+               stock=str(stock), ours=str(ours), green=ours.good() and ours.lines <= 1)
 
 
 def use_beside(request, pair, folder):

@@ -127,5 +127,4 @@ def refusal(pair):
 def test_f11_multifd(row):
     """QEMU 10.0 refuses both together; one that takes them needs a kind above."""
     said = {pair: refusal(pair) for pair in PAIRS}
-    row.report(must='refused, as by stock', **said,
-               green=said['ours'] == said['stock'])
+    row.report(must='refused, as by stock', **said, green=said['ours'] == said['stock'])

@@ -39,8 +39,7 @@ def check_totals(guest):
     """QEMU and the guest agree on the balloon's size."""
     # The device's counters are for all its life: what was in the balloon of a kernel
     # that was started again has never been given back.
-    guest.wait_for(lambda: len(set(sizes(guest)[:3])) == 1,
-                   'accounts that agree')
+    guest.wait_for(lambda: len(set(sizes(guest)[:3])) == 1, 'accounts that agree')
     if guest.shape.qemu == 'ours':
         assert guest.counters()['rejected-messages'] == 0
 
@@ -95,8 +94,7 @@ def boot_small(boot, pair, memory, options):
     assert guest.vmstat()['nr_balloon_pages'] * PAGE == memory - TARGET
 
 
-@pytest.mark.parametrize('memory', [512 * MIB, GIB, 2 * GIB],
-                         ids=['512m', '1g', '2g'])
+@pytest.mark.parametrize('memory', [512 * MIB, GIB, 2 * GIB], ids=['512m', '1g', '2g'])
 def test_f06_early_driver(row, boot, memory):
     """The driver is loaded first of all, and the target is far away already."""
     report(row, {kind: fare(boot_small, boot, pair, memory, {})

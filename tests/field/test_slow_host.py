@@ -66,8 +66,7 @@ def report(row, guests, target, back):
     for guest, device in guests.values():
         assert device.held(), f'{guest.name}: the device was never slow'
         device.let_go()
-    found = {kind: outcome(guest, target, back)
-             for kind, (guest, _) in guests.items()}
+    found = {kind: outcome(guest, target, back) for kind, (guest, _) in guests.items()}
     ours = '; '.join(f"{kind.removeprefix('ours, ')}: {text}"
                      for kind, (_, text) in found.items() if kind != 'stock')
     row.report(must=MUST, stock=found['stock'][1], ours=ours,

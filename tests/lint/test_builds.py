@@ -34,16 +34,14 @@ def known(name):
 
 
 @pytest.mark.parametrize('name', lint.MACHINES)
-@pytest.mark.parametrize('number', numbers('linux'),
-                         ids=lambda number: f'{number:04}')
+@pytest.mark.parametrize('number', numbers('linux'), ids=lambda number: f'{number:04}')
 def test_patch(number, name):
     """The patch compiles and adds no warning."""
     before = known(name)
     assert not warnings(number, name) - before
 
 
-@pytest.mark.parametrize('number', numbers('qemu'),
-                         ids=lambda number: f'{number:04}')
+@pytest.mark.parametrize('number', numbers('qemu'), ids=lambda number: f'{number:04}')
 def test_qemu_patch(number):
     """The patch compiles, without a warning."""
     lint.checkout(lint.commits('qemu')[number], 'qemu')

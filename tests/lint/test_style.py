@@ -22,8 +22,7 @@ CHECKPATCH = {
 IMPORTED = 'imported from Linux, are you using'
 # mm's names of page flags.
 ALLOWED = (IMPORTED, 'Avoid CamelCase: <__ClearPageOffline>')
-PATCHES = [(series, path) for series in QUEUES
-           for path in tree.patch_files(series)]
+PATCHES = [(series, path) for series in QUEUES for path in tree.patch_files(series)]
 
 
 def checkpatch(series, patch):

@@ -31,8 +31,7 @@ def test_targets(boot, arch, page_bitmap):
     """Guest, QEMU and device agree on every target, to the page."""
     guest = boot(load=False, arch=arch, memory=GIB, page_bitmap=page_bitmap)
     page = guest.arch.page
-    assert f'KernelPageSize: {page >> 10:8} kB' in \
-        guest.read('/proc/self/smaps')
+    assert f'KernelPageSize: {page >> 10:8} kB' in guest.read('/proc/self/smaps')
     guest.load_balloon()
     assert guest.negotiated(BITS['page_bitmap']) == page_bitmap
     high = highmem(guest)
@@ -111,13 +110,11 @@ def test_requests(boot, arch):
     assert guest.negotiated(BITS['host_request'])
     data = guest.request('unused-pages')
     assert data['status'] == 'done'
-    assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
-                                          rel=0.05)
+    assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
     assert data['largest'] >= 4 * MIB
     with pieces(guest, 640):
         data = guest.request('unused-pages')
-        assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'],
-                                              rel=0.05)
+        assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
         assert data['ranges'] > 1500
         assert any(cancelled(guest) for _ in range(50))
     guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '

@@ -54,8 +54,7 @@ def test_kernel(boot, kernel, page_bitmap):
                 guest.balloon_to(target * MIB)
                 assert check_totals(guest) == memory - target * MIB
                 assert guest.request('unused-pages')['bytes'] > 0
-                guest.run('echo 1 > /proc/sys/vm/compact_memory',
-                          check=False)
+                guest.run('echo 1 > /proc/sys/vm/compact_memory', check=False)
                 guest.run('echo 40 > /proc/sys/vm/nr_hugepages; '
                           'echo 0 > /proc/sys/vm/nr_hugepages')
         assert guest.request('reclaim')['status'] in ('done', 'partial')

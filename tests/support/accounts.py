@@ -48,8 +48,7 @@ def check_totals(guest):
     except GuestTimeout as error:
         raise AssertionError(f'{seen}: {error}') from None
     zones = re.findall(r'^ +managed +(\d+)', guest.read('/proc/zoneinfo'), re.M)
-    assert sum(map(int, zones)) * guest.arch.page == \
-        guest.meminfo()['MemTotal']
+    assert sum(map(int, zones)) * guest.arch.page == guest.meminfo()['MemTotal']
     if guest.shape.qemu == 'ours':
         assert guest.counters()['rejected-messages'] == 0
     return seen[0]

@@ -65,8 +65,7 @@ class Journey(Trip):
             self.guest.launch()
             self.guest.load_balloon()
             self.guest.run('mkdir /tmp/own && mount -t ext4 /dev/vda /tmp/own')
-            self._state.enter_context(
-                CASES[self.case](self.guest, **SIZES[self.case]))
+            self._state.enter_context(CASES[self.case](self.guest, **SIZES[self.case]))
             if self.case == 4:
                 self.sum = md5sum(self.guest, 0, 0)
             self._churn = self.guest.start(self._command)

@@ -11,8 +11,7 @@ LIBRARY = BUILD / 'slow_device.so'
 
 def build_library():
     """Compile the library where its source is newer."""
-    if not LIBRARY.exists() or \
-            LIBRARY.stat().st_mtime <= SOURCE.stat().st_mtime:
+    if not LIBRARY.exists() or LIBRARY.stat().st_mtime <= SOURCE.stat().st_mtime:
         capture(['gcc', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC',
                  '-pthread', '-o', LIBRARY, SOURCE, '-ldl'])
     return LIBRARY

@@ -18,8 +18,7 @@ NUMBERS = itertools.count(1)
 @contextmanager
 def trial(request, pair, **options):
     """A guest of a pair with its balloon driver, which nobody checks at the end."""
-    name = re.sub(r'\W+', '-',
-                  f'{request.node.name}-{pair["qemu"]}-{next(NUMBERS)}')
+    name = re.sub(r'\W+', '-', f'{request.node.name}-{pair["qemu"]}-{next(NUMBERS)}')
     guest = Guest(name=name, **(pair | options))
     try:
         guest.launch()

@@ -72,8 +72,7 @@ def test_first_suite_that_has_it(apt):
 
 def test_nearest_newer_release(apt):
     """When the release has left the archive, the next ones are named in order."""
-    apt({'one': [('linux-source-7.10', '7.10.1-1'),
-                 ('linux-source-7.4', '7.4.2-1'),
+    apt({'one': [('linux-source-7.10', '7.10.1-1'), ('linux-source-7.4', '7.4.2-1'),
                  ('linux-source-6.12', '6.12.1-1')], 'two': []})
     found = []
     with pytest.raises(Failure, match='does not apply'):

@@ -57,8 +57,7 @@ def test_dropped_kernel_option_is_named():
     """An option that olddefconfig threw away does not go unnoticed."""
     config = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n'
     fragment = '# a comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=y\nCONFIG_D=y\n'
-    assert build.dropped_options(fragment, config) == ['CONFIG_C=y',
-                                                       'CONFIG_D=y']
+    assert build.dropped_options(fragment, config) == ['CONFIG_C=y', 'CONFIG_D=y']
 
 
 def test_skips_count_as_failures(tmp_path):
