@@ -49,9 +49,8 @@ def compare(one, other):
     return is_later(one, other) - is_later(other, one)
 
 
-def version_key(version):
-    """Return the key by which sorted() puts versions into the order of dpkg."""
-    return functools.cmp_to_key(compare)(version)
+# The key by which sorted() puts versions into the order of dpkg.
+version_key = functools.cmp_to_key(compare)
 
 
 def mirror():

@@ -9,14 +9,10 @@ ROOTS = (('/sys/fs/cgroup/memory', 'memory.limit_in_bytes'),
          ('/sys/fs/cgroup', 'memory.max'))
 
 
-def folders(name):
-    """(folder, name of the limit) of a cgroup, for each version."""
-    return [(Path(root) / f'balloon-{name}', control) for root, control in ROOTS]
-
-
 def make(name, limit):
-    """Make a cgroup that has so many bytes; return its folder."""
-    for folder, control in folders(name):
+    """Make a cgroup that has so many bytes, or change what it has; return its folder."""
+    for root, control in ROOTS:
+        folder = Path(root) / f'balloon-{name}'
         try:
             folder.mkdir(exist_ok=True)
             # A folder that is no cgroup has no files.
@@ -28,15 +24,6 @@ def make(name, limit):
             if folder.is_dir():
                 folder.rmdir()
     raise Failure('no memory cgroup can be made here (as root?)')
-
-
-def set_limit(name, limit):
-    """Let a cgroup that was made have so many bytes from now on."""
-    for folder, control in folders(name):
-        if (folder / control).exists():
-            (folder / control).write_text(str(limit), encoding='ascii')
-            return
-    raise Failure(f'there is no memory cgroup {name}')
 
 
 def wrapper(folder):

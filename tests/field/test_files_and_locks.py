@@ -246,7 +246,7 @@ def inflate_in_cgroup(request, pair):
     """Inflate a guest that has not touched its memory; how it ends."""
     with trial(request, pair, memory=GIB, cgroup=2 * GIB,
                append='init_on_alloc=1') as guest:
-        cgroup.set_limit(guest.name, guest.resident() + SPARE)
+        cgroup.make(guest.name, guest.resident() + SPARE)
         return outcome(guest, lambda: guest.balloon_to(SMALL),
                        lambda: guest.balloon_to(GIB))
 

@@ -32,16 +32,14 @@ def test_properties_replace():
     assert 'reserve=off' not in words
 
 
-def test_unknown_name():
-    """An unknown name is refused; the error lists those that there are."""
-    with pytest.raises(Failure, match='no backend "hugepages": one of anon, .*memfd'):
-        backend('hugepages,share=on', 'ram', GIB)
-
-
-def test_bad_property():
-    """What is no property is refused by name."""
-    with pytest.raises(Failure, match='"prealloc" is no property=value'):
-        backend('memfd,prealloc', 'ram', GIB)
+@pytest.mark.parametrize('name, message', [
+    ('hugepages,share=on', 'no backend "hugepages": one of anon, .*memfd'),
+    ('memfd,prealloc', '"prealloc" is no property=value'),
+    ('anon+memfd', 'more names than NUMA nodes')])
+def test_errors(name, message):
+    """What is wrong with a name is said; the error lists the names that there are."""
+    with pytest.raises(Failure, match=message):
+        memory_args(name, GIB)
 
 
 def test_nodes_take_turns():
@@ -51,9 +49,3 @@ def test_nodes_take_turns():
     assert objects == [f'memory-backend-ram,id=ram0,size={512 * MIB},reserve=off',
                        f'memory-backend-memfd,id=ram1,size={512 * MIB},reserve=off,'
                        'share=on']
-
-
-def test_more_names_than_nodes():
-    """A name that no node would have is an error."""
-    with pytest.raises(Failure, match='more names than NUMA nodes'):
-        memory_args('anon+memfd', GIB)

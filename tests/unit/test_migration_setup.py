@@ -31,44 +31,31 @@ class Recorder(Migration):
         return {'data': {'status': self.states.pop(0)}}
 
 
-def test_capabilities_are_those_that_are_named():
-    """What an earlier migration had on is off."""
+def test_capabilities_and_parameters():
+    """What an earlier migration had on is off; keywords become QEMU's parameters."""
     guest = Recorder()
-    guest.set_up_migration(['multifd', 'unheard-of'])
+    guest.set_up_migration(['multifd', 'unheard-of'], downtime=30, multifd_channels=4)
     sent = guest.sent['migrate-set-capabilities']['capabilities']
     assert {entry['capability']: entry['state'] for entry in sent} == {
         'events': True, 'multifd': True, 'unheard-of': True, 'xbzrle': False}
-
-
-def test_parameters_have_names_of_qemu():
-    """Keywords become parameters."""
-    guest = Recorder()
-    guest.set_up_migration(downtime=30, multifd_channels=4)
     assert guest.sent['migrate-set-parameters'] == {
         'max-bandwidth': BANDWIDTH, 'downtime-limit': 30, 'multifd-channels': 4}
 
 
-def test_wait_ends_with_the_migration():
-    """Who waits for a state that does not come is told how it ended."""
-    guest = Recorder('setup', 'active', 'failed')
+def test_end_is_told():
+    """Who waits for a state that does not come is told how it ended, and why."""
+    guest = Recorder('setup', 'active', 'failed', 'active', 'failed')
     assert guest.migration_becomes('postcopy-active') == 'failed'
-
-
-def test_failure_is_told():
-    """A migration that fails is an error with QEMU's reason in it."""
     with pytest.raises(GuestError, match='failed: no room'):
-        Recorder('active', 'failed').complete_migration()
+        guest.complete_migration()
 
 
 def test_memory_in_a_file_is_held():
     """Blocks of a memory file count without being mapped."""
     size = 64 << 20
-    memory = os.memfd_create('memory')
-    try:
-        os.ftruncate(memory, size)
+    with os.fdopen(os.memfd_create('memory'), 'wb') as memory:
+        memory.truncate(size)
         before = held_memory(os.getpid(), size)
-        os.posix_fallocate(memory, 0, size)
+        os.posix_fallocate(memory.fileno(), 0, size)
         assert held_memory(os.getpid(), size) >= size > 0
         assert held_memory(os.getpid(), size + 1) <= before + size // 2
-    finally:
-        os.close(memory)

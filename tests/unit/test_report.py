@@ -3,6 +3,7 @@
 
 import json
 from statistics import median
+from unittest import mock
 
 import pytest
 
@@ -31,28 +32,14 @@ def test_rounds_are_counted():
     assert not any(char.isdigit() for char in report.explain_rounds('guests'))
 
 
-class Turns:
-    """A guest that notes when it is awake."""
-
-    def __init__(self, name, log):
-        self.name, self.log = name, log
-
-    def resume(self):
-        """Wake."""
-        self.log.append(f'+{self.name}')
-
-    def pause(self):
-        """Sleep."""
-        self.log.append(f'-{self.name}')
-
-
 def test_guests_alternate():
     """Check that each round has a turn of each guest, and the first is not counted."""
-    log = []
-    guests = {name: Turns(name, log) for name in 'ab'}
+    log = mock.Mock()
+    guests = {name: getattr(log, name) for name in 'ab'}
     turns = [(counted, name) for counted, name, _ in inflate.in_turn(guests, 2)]
     assert turns == [(False, 'a'), (False, 'b'), *[(True, 'a'), (True, 'b')] * 2]
-    assert log == ['+a', '-a', '+b', '-b'] * 3
+    assert [made[0] for made in log.mock_calls] == \
+        ['a.resume', 'a.pause', 'b.resume', 'b.pause'] * 3
 
 
 def parse(module, words):
@@ -101,37 +88,39 @@ def test_bench_has_quotes(monkeypatch):
 
 def test_a_part_replaces_nothing(tmp_path, monkeypatch, capsys):
     """Check that a part is kept beside a complete result."""
-    monkeypatch.setattr(report, 'RESULTS', tmp_path / 'results')
-    report.keep('blocks', {'header': {}, 'value': 1}, [])
-    assert 'publishes it' in capsys.readouterr().out
-    report.keep('blocks', {'header': {}, 'value': 2}, ['--size 1.0'])
-    assert 'not complete (--size 1.0)' in capsys.readouterr().out
-    values = {path.name: json.loads(path.read_text())['value']
-              for path in (tmp_path / 'results').iterdir()}
-    assert values == {'blocks.json': 1, 'blocks-part.json': 2}
+    monkeypatch.setattr(report, 'RESULTS', tmp_path)
+    for name, changed, said in (
+            ('blocks', [], 'publishes it'),
+            ('blocks-part', ['--size 1.0'], 'not complete (--size 1.0)')):
+        report.keep('blocks', {'header': {}, 'value': name}, changed)
+        assert said in capsys.readouterr().out
+    for path in tmp_path.iterdir():
+        assert json.loads(path.read_text())['value'] == path.stem
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_is_published():
+@pytest.mark.parametrize('new, old, why', [
+    ({'changed': []}, None, ''), ({'changed': []}, {}, ''),
+    (None, {'changed': []}, 'not measured here'), ({}, None, 'not complete'),
+    ({'changed': ['--size 1']}, None, 'not complete'),
+    ({'changed': []}, {'date': '2026-11-21 12:00 UTC'},
+     'older than what is published (2026-11-21 12:00 UTC)')])
+def test_what_is_published(new, old, why):
     """Check that only complete and newer results are."""
-    def result(date, **more):
-        return {'header': {'date': f'2026-11-{date} 12:00 UTC', **more}}
-    whole = result(20, changed=[])
-    assert report.why_not_published(whole, None) == ''
-    assert report.why_not_published(whole, result(20)) == ''
-    assert report.why_not_published(None, whole) == 'not measured here'
-    assert report.why_not_published(result(20), None) == 'not complete'
-    assert report.why_not_published(result(20, changed=['--size 1']), None) == \
-        'not complete'
-    assert 'older than' in report.why_not_published(whole, result(21))
+    new, old = (found if found is None else
+                {'header': {'date': '2026-11-20 12:00 UTC', **found}} for found in (new, old))
+    assert report.why_not_published(new, old) == why
 
 
-def test_judge():
+@pytest.mark.parametrize('value, limits, said', [
+    (50, (50, 100, True), 'reached'), (100, (50, 100, True), 'goal reached'),
+    (25, (50, 100, True), 'MISSED by 50%'), (1.25, (1.25, 1.1), 'reached'),
+    (1.5, (1.25, 1.1), 'MISSED by 20%')])
+def test_judge(value, limits, said):
     """Check both directions, and the edges."""
-    assert targets.judge(50, 50, 100, least=True) == ['>= 50', '>= 100', 'reached']
-    assert targets.judge(100, 50, 100, least=True)[2] == 'goal reached'
-    assert targets.judge(25, 50, 100, least=True)[2] == 'MISSED by 50%'
-    assert targets.judge(1.25, 1.25, 1.1)[2] == 'reached'
-    assert targets.judge(1.5, 1.25, 1.1)[2] == 'MISSED by 20%'
+    sign = '>=' if len(limits) > 2 else '<='
+    assert targets.judge(value, *limits) == \
+        [f'{sign} {limits[0]}', f'{sign} {limits[1]}', said]
 
 
 KUNIT = '''
