@@ -14,7 +14,8 @@ import pytest
 
 from harness.vm import GIB, MIB, PAGE
 from harness.workloads import pieces
-from tests.support.accounts import FORMATS, LEGACY_LATER, check_totals, in_balloon
+from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, exact_at,
+                                    in_balloon)
 
 
 def large_blocks(guest):
@@ -29,11 +30,9 @@ def test_blocks_come_back_whole(boot):
     guest.run('echo 3 > /proc/sys/vm/drop_caches')
     before, counters = large_blocks(guest), guest.counters()
     for _ in range(5):
-        guest.balloon_to(512 * MIB)
-        assert check_totals(guest) == 2 * GIB - 512 * MIB
+        exact_at(guest, 512 * MIB)
         assert large_blocks(guest) < before - 300
-        guest.balloon_to(2 * GIB)
-        assert check_totals(guest) == 0
+        exact_at(guest, 2 * GIB)
     assert large_blocks(guest) >= before - 2
     after = guest.counters()
     for way in ('inflate', 'deflate'):
@@ -52,16 +51,12 @@ def test_sizes_around_block_borders(boot, page_bitmap):
     steps = {*range(1, 10)} | {(1 << order) + more for order in range(4, 12)
                                for more in (-1, 0, 1)}
     for pages in sorted(steps):
-        guest.balloon_to(base + pages * PAGE)
-        assert check_totals(guest) == 212 * MIB - pages * PAGE
-        guest.balloon_to(base)
-        assert check_totals(guest) == 212 * MIB
+        exact_at(guest, base + pages * PAGE)
+        exact_at(guest, base)
     # Down in odd steps, so that what was broken up is broken up further.
     for left in range(200 * 256, 0, -1777):
-        guest.balloon_to(512 * MIB - left * PAGE)
-        assert check_totals(guest) == left * PAGE
-    guest.balloon_to(512 * MIB)
-    assert check_totals(guest) == 0
+        exact_at(guest, 512 * MIB - left * PAGE)
+    exact_at(guest, 512 * MIB)
 
 
 def random_targets(guest, count, seed):
@@ -69,14 +64,13 @@ def random_targets(guest, count, seed):
     rnd = random.Random(seed)
     low, high = 150 * MIB // PAGE, guest.memory // PAGE
     target = high
-    for step in range(count):
+    for _ in range(count):
         if rnd.random() < 0.3:
             target = rnd.randint(low, high)
         else:
             near = 1 << rnd.randint(0, 12)
             target = min(max(target + rnd.randint(-near, near), low), high)
-        guest.balloon_to(target * PAGE)
-        assert check_totals(guest) == guest.memory - target * PAGE, f'step {step}'
+        exact_at(guest, target * PAGE)
 
 
 @FORMATS
@@ -113,10 +107,8 @@ def test_filled_compacted_emptied(boot, page_bitmap):
         assert moved > 1000
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         assert check_totals(guest) == GIB - 560 * MIB
-        guest.balloon_to(700 * MIB)
-        assert check_totals(guest) == GIB - 700 * MIB
-        guest.balloon_to(GIB)
-        assert check_totals(guest) == 0
+        exact_at(guest, 700 * MIB)
+        exact_at(guest, GIB)
 
 
 def boosts(guest):
@@ -158,8 +150,7 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         job.wait(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         check_totals(guest)
-    guest.balloon_to(GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, GIB)
     assert in_balloon(guest.counters()) == 0
 
 
@@ -182,8 +173,7 @@ def test_offline_ballooned_memory(boot, page_bitmap):
     for block in gone:
         guest.run(f'echo online_movable > /sys/devices/system/memory/{block}/state')
     assert check_totals(guest) == 1148 * MIB
-    guest.balloon_to(2 * GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, 2 * GIB)
 
 
 def huge_pages_got(boot, kernel):
@@ -229,8 +219,7 @@ def cma_got(boot, kernel):
     guest.run(f'echo 0 > {control}')
     if kernel == 'ours':
         assert check_totals(guest) == 5 * GIB - 1300 * MIB
-        guest.balloon_to(5 * GIB)
-        assert check_totals(guest) == 0
+        exact_at(guest, 5 * GIB)
     boot.end(guest)
     return got
 

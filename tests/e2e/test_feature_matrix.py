@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from harness.vm import BANDWIDTH, MIB, PAGE
-from tests.support.accounts import check_totals
+from tests.support.accounts import exact_at
 from tests.support.protocol import BITS, STATS
 
 OURS = ('page_bitmap', 'host_request')
@@ -126,8 +126,7 @@ def check(boot, values):
     assert {name for name, bit in BITS.items() if guest.negotiated(bit)} == taken
     assert guest.negotiated(STATS)
     for target in (256, 400, 200, 512):
-        guest.balloon_to(target * MIB)
-        check_totals(guest)
+        exact_at(guest, target * MIB)
         if 'host_request' in taken:
             assert guest.request('unused-pages')['status'] \
                 == ('unsupported' if poisoned else 'done')

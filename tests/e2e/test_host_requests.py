@@ -10,7 +10,7 @@ from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Refused
 from harness.workloads import pieces
 from tests.support.protocol import BITS, OVERSHOOT
-from tests.support.accounts import FORMATS, check_totals
+from tests.support.accounts import FORMATS, exact_at
 
 
 @pytest.fixture
@@ -212,12 +212,10 @@ def test_while_balloon_moves(boot, page_bitmap):
                              (600, 'sync'), (1500, 'unused-pages')):
             guest.set_target(target * MIB)
             assert guest.request(kind)['status'] == 'done'
-    guest.balloon_to(700 * MIB)
-    check_totals(guest)
+    exact_at(guest, 700 * MIB)
     unused = guest.request('unused-pages')['bytes']
     assert unused == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
-    guest.balloon_to(2 * GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, 2 * GIB)
 
 
 def test_unload_during_request(cached):

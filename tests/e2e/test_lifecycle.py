@@ -5,8 +5,8 @@ import time
 
 from harness.vm import GIB, MIB, PAGE, cpu_seconds_of_all
 from harness.workloads import pieces
-from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, in_balloon,
-                                    sizes)
+from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, exact_at,
+                                    in_balloon, sizes)
 
 
 @LEGACY_LATER
@@ -28,8 +28,7 @@ def test_compaction_migrates_balloon_pages(boot, page_bitmap):
         guest.balloon_to(700 * MIB)
         guest.run('echo 1 > /proc/sys/vm/compact_memory')
         guest.balloon_to(450 * MIB)
-    guest.balloon_to(GIB)
-    check_totals(guest)
+    exact_at(guest, GIB)
 
 
 @LEGACY_LATER
@@ -37,16 +36,14 @@ def test_module_reload_with_full_balloon(boot, page_bitmap):
     """Unloading gives everything back; loading inflates to the target again."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     for _ in range(3):
-        guest.balloon_to(300 * MIB)
-        check_totals(guest)
+        exact_at(guest, 300 * MIB)
         guest.unload_balloon()
         assert guest.meminfo()['MemTotal'] == guest.total
         assert guest.actual() == GIB
         guest.load_balloon()
         guest.wait_for(lambda: guest.actual() == 300 * MIB, 'balloon inflated again')
         check_totals(guest)
-        guest.balloon_to(GIB)
-        check_totals(guest)
+        exact_at(guest, GIB)
 
 
 @FORMATS
@@ -157,8 +154,7 @@ def test_suspend_to_ram(boot, page_bitmap):
         guest.wait_for(lambda: guest.actual() == 400 * MIB,
                        'balloon inflated again after resume')
         check_totals(guest)
-    guest.balloon_to(GIB)
-    check_totals(guest)
+    exact_at(guest, GIB)
 
 
 @FORMATS
@@ -175,8 +171,7 @@ def test_hot_unplug_and_plug(boot, page_bitmap):
         guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
                   **{'page-bitmap': page_bitmap})
         guest.wait_for(guest.driver_bound, 'driver bound to new device')
-        guest.balloon_to(500 * MIB)
-        check_totals(guest)
+        exact_at(guest, 500 * MIB)
         guest.balloon_to(GIB)
 
 
@@ -191,5 +186,4 @@ def test_targets_change_midway(boot, page_bitmap):
         # It may have passed there on its way to the target before.
         guest.wait_for(lambda: set(sizes(guest)) == {guest.memory - 700 * MIB},
                        'balloon at rest, with exact accounts')
-    guest.balloon_to(2 * GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, 2 * GIB)

@@ -5,7 +5,8 @@ import pytest
 
 from harness.vm import GIB, MIB, PAGE
 from tests.support.accounts import (FORMATS, LEGACY_LATER, check_inhibited,
-                                    check_totals, inflate_fragmented, touch_all)
+                                    check_totals, exact_at, inflate_fragmented,
+                                    touch_all)
 from tests.support.hugepages import free
 
 
@@ -15,13 +16,10 @@ def test_targets(boot, page_bitmap):
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     assert guest.negotiated(9) == page_bitmap
     for target in (512, 768, 256, 1024, 300, 301, 1023, 200, 1024):
-        guest.balloon_to(target * MIB)
-        assert check_totals(guest) == GIB - target * MIB
+        exact_at(guest, target * MIB)
     # Not a multiple of any block, down to the page.
-    guest.balloon_to(GIB - 77 * PAGE)
-    check_totals(guest)
-    guest.balloon_to(GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, GIB - 77 * PAGE)
+    exact_at(guest, GIB)
 
 
 @LEGACY_LATER

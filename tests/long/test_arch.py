@@ -14,8 +14,8 @@ from harness.vm import GIB, MIB, PAGE, Refused
 from harness.workloads import pieces
 from tests.support.journey import CASES, Journey
 from tests.support.protocol import BITS, OVERSHOOT
-from tests.support.accounts import (FORMATS, check_inhibited, check_totals, in_balloon,
-                                    inflate_fragmented, touch_all)
+from tests.support.accounts import (FORMATS, check_inhibited, check_totals, exact_at,
+                                    in_balloon, inflate_fragmented, touch_all)
 
 pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
     'arch', [arch.name for arch in OTHERS])]
@@ -42,8 +42,7 @@ def test_targets(boot, arch, page_bitmap):
     # A message for each MiB, or more to one.
     assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
     for target in (512, 768, 450, 451, 1023, 1024):
-        guest.balloon_to(target * MIB)
-        assert check_totals(guest) == GIB - target * MIB
+        exact_at(guest, target * MIB)
     # What is part of a guest's page is all of it.
     taken = -(-77 * PAGE // page) * page
     guest.set_target(GIB - 77 * PAGE)

@@ -6,7 +6,7 @@ import pytest
 from harness import build
 from harness.limits import PROGRAM
 from harness.vm import KERNELS, MIB
-from tests.support.accounts import FORMATS, check_totals
+from tests.support.accounts import FORMATS, exact_at
 
 # Kernels are built, one after another.
 pytestmark = [pytest.mark.long, pytest.mark.alone]
@@ -51,8 +51,7 @@ def test_kernel(boot, kernel, page_bitmap):
         guest.load_balloon()
         with guest.background('pattern 100'):
             for target in (700, 1000, 600, 1536):
-                guest.balloon_to(target * MIB)
-                assert check_totals(guest) == memory - target * MIB
+                exact_at(guest, target * MIB)
                 assert guest.request('unused-pages')['bytes'] > 0
                 guest.run('echo 1 > /proc/sys/vm/compact_memory', check=False)
                 guest.run('echo 40 > /proc/sys/vm/nr_hugepages; '

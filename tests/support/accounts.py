@@ -54,6 +54,12 @@ def check_totals(guest):
     return seen[0]
 
 
+def exact_at(guest, target):
+    """Go to a target, where all agree on the size of the balloon."""
+    guest.balloon_to(target)
+    assert check_totals(guest) == guest.memory - target
+
+
 # Takes a megabyte of a stream a second: a background snapshot heeds no max-bandwidth.
 SLOW_READER = ('exec:while [ $(dd bs=64k count=1 | wc -c) -gt 0 ]; do sleep 0.05; done '
                '2> /dev/null')
@@ -85,9 +91,7 @@ def inflate_fragmented(guest, target, how='800'):
     # The pieces stay where they are.
     guest.run('echo 0 > /proc/sys/vm/compact_unevictable_allowed')
     with pieces(guest, f'-l {how}'):
-        guest.balloon_to(target)
-        check_totals(guest)
+        exact_at(guest, target)
         counters = guest.counters()
-    guest.balloon_to(GIB)
-    assert check_totals(guest) == 0
+    exact_at(guest, GIB)
     return counters
