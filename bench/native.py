@@ -78,12 +78,10 @@ def rows(runs, _append):
         yield row(f'UML, scan of {float(name) * PAGE / GIB:g} GiB, fragmented: us',
                   {OURS: gather(runs, 'scan', name, 2)}, 1e-3)
         yield row('  free blocks looked at', {OURS: gather(runs, 'scan', name, 0)})
-    yield row('UML, zone->lock: most struct pages in a hold',
-              {OURS: [line[0] for run in runs for lines in run['zone lock'].values()
-                      for line in lines]})
-    yield row('UML, zone->lock: longest hold, ns',
-              {OURS: [line[1] for run in runs for lines in run['zone lock'].values()
-                      for line in lines]})
+    for i, what in enumerate(('most struct pages in a hold', 'longest hold, ns')):
+        yield row(f'UML, zone->lock: {what}', {OURS: [
+            line[i] for run in runs for lines in run['zone lock'].values()
+            for line in lines]})
     for name in first['page lock']:
         for i, what in enumerate((f'one page out of {name}', '1024 blocks out',
                                   '1024 blocks in')):

@@ -13,6 +13,7 @@ from harness.vm.tsc import tsc_khz
 
 # CONFIG_HZ of guests on x86.
 HZ = 250
+ON_OFF = {True: 'on', False: 'off'}
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,11 @@ class Shape:
         return KERNELS[self.kernel] if self.target is X86 else self.target.folder
 
 
-def on_off(value):
-    """A property's value as QEMU wants it."""
-    return value if isinstance(value, str) else ('on' if value else 'off')
-
-
 def balloon_device(shape):
-    """The balloon device as -device or device_add wants it."""
-    return f'virtio-balloon{shape.bus},id=balloon0' + ''.join(
-        f",{key.replace('_', '-')}={on_off(value)}"
-        for key, value in shape.balloon.items())
+    """The balloon device as -device wants it."""
+    return ','.join([f'virtio-balloon{shape.bus},id=balloon0', *(
+        f"{key.replace('_', '-')}={ON_OFF.get(value, value)}"
+        for key, value in shape.balloon.items())])
 
 
 def clock_options(shape):

@@ -14,7 +14,7 @@ from harness.limits import COMMAND
 from harness.vm import cgroup
 from harness.vm.agent import Agent, GuestError, GuestTimeout
 from harness.vm.balloon import Balloon
-from harness.vm.command import Shape, agent_args, balloon_device, command_line
+from harness.vm.command import Shape, agent_args, command_line
 from harness.vm.inside import Inside
 from harness.vm.migration import Migration
 
@@ -84,10 +84,6 @@ class Guest(Inside, Balloon, Migration):
         for event in self.shape.trace:
             args += ['-trace', event]
         return args + list(self.shape.args)
-
-    def balloon_device(self):
-        """The balloon device as -device or device_add wants it."""
-        return balloon_device(self.shape)
 
     def _wrapper(self):
         """The words before QEMU's command."""

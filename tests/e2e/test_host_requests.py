@@ -9,8 +9,8 @@ import pytest
 from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Refused
 from harness.workloads import pieces
-from tests.support.protocol import BITS, OVERSHOOT
 from tests.support.accounts import FORMATS, exact_at
+from tests.support.protocol import BITS, OVERSHOOT, accepted, cancel
 
 
 @pytest.fixture
@@ -165,18 +165,13 @@ def test_cancel(cached):
     seen = set()
     for _ in range(20):
         for kind in ('unused-pages', 'reclaim'):
-            number = cached.start_request(kind)
-            try:
-                cached.qmp('balloon-cancel', id=number)
-            except Refused as error:
-                assert 'run' in str(error)
-            seen.add(cached.request_ends(number)['status'])
+            seen.add(cancel(cached, kind))
         assert cached.request('unused-pages')['status'] == 'done'
         if 'cancelled' in seen:
             break
     assert 'cancelled' in seen and seen <= {'cancelled', 'done'}
     with pytest.raises(Refused):
-        cached.qmp('balloon-cancel', id=number)
+        cached.qmp('balloon-cancel', id=1)
 
 
 def test_busy_and_timeout(boot_dirty):
@@ -190,13 +185,8 @@ def test_busy_and_timeout(boot_dirty):
     # It cannot be interrupted: the guest is still at it.
     with pytest.raises(Refused, match=f'{number} is still running'):
         guest.start_request('reclaim')
-
-    def accepted():
-        try:
-            return guest.start_request('unused-pages')
-        except Refused:
-            return None
-    later = guest.wait_for(accepted, 'the sync has ended', interval=0.1)
+    later = guest.wait_for(lambda: accepted(guest, 'unused-pages'),
+                           'the sync has ended', interval=0.1)
     assert guest.request_ends(later)['status'] == 'done'
     # One event for each request.
     assert not guest.events('BALLOON_REQUEST_COMPLETED')

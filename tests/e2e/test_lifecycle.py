@@ -90,15 +90,16 @@ def test_oom_during_inflate(boot, page_bitmap):
     assert in_balloon(guest.counters()) == 0
 
 
-def out_of_puff(guest, target, seen=0):
-    """Ask for what cannot be had, until the driver has said so more often."""
-    guest.set_target(target)
-    return guest.wait_for(lambda: (said := puffs(guest)) > seen and said, 'out of puff')
-
-
 def puffs(guest):
     """How often the driver has said that it gets no more, of ten times in 5 s."""
     return sum('Out of puff' in line for line in guest.log_lines())
+
+
+def out_of_puff(guest):
+    """Ask for what cannot be had, until the driver has said so once more."""
+    seen = puffs(guest)
+    guest.set_target(16 * MIB)
+    guest.wait_for(lambda: puffs(guest) > seen, 'out of puff')
 
 
 def seconds_to_move(guest, target):
@@ -119,7 +120,8 @@ def test_out_of_puff(boot, page_bitmap):
     guest.run('echo 16 16 16 16 > /proc/sys/vm/lowmem_reserve_ratio')
     with guest.background('memfill -k 300'):
         # No commands now: they would need memory.
-        before = out_of_puff(guest, 16 * MIB)
+        out_of_puff(guest)
+        before = puffs(guest)
         assert guest.actual() > 300 * MIB
         used = cpu_seconds_of_all(guest.pid)
         # Nothing is waited for: this is how long it is watched.
@@ -131,7 +133,7 @@ def test_out_of_puff(boot, page_bitmap):
         # A busy machine may be late, too, but not each time.
         waited = []
         while len(waited) < 5 and (not waited or waited[-1] > 2):
-            out_of_puff(guest, 16 * MIB, puffs(guest))
+            out_of_puff(guest)
             waited.append(seconds_to_move(guest, 500 * MIB))
         print(f'{used} s of CPU; a target is taken after {waited} s')
         assert min(waited) < 2

@@ -9,6 +9,7 @@ import pytest
 from harness.limits import PROGRAM
 from harness.vm import GIB, MIB, PAGE, Refused
 from tests.support.journey import CASES, OURS, Journey, ask
+from tests.support.protocol import accepted
 
 HINT = {'free_page_hint': 'on', 'iothread': 'hints',
         'args': ['-object', 'iothread,id=hints']}
@@ -58,15 +59,6 @@ def test_request_ends_at_destination(seed, tmp_path):
         journey.guest.qmp('qom-set', path='/objects/slow', property='limits',
                           value={'bps-write': 100 * MIB})
         assert journey.guest.request_ends(number)['status'] == 'done'
-
-
-def accepted(guest, kind):
-    """The id of a new request, or None while another one runs."""
-    try:
-        return guest.start_request(kind)
-    except Refused as error:
-        assert 'running' in str(error)
-        return None
 
 
 def zero_pages_of_churn(guest, one_of):

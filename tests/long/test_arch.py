@@ -10,10 +10,10 @@ import pytest
 
 from harness.arch import ARCHES, OTHERS
 from harness.disk import disk_image, disks
-from harness.vm import GIB, MIB, PAGE, Refused
+from harness.vm import GIB, MIB, PAGE
 from harness.workloads import pieces
 from tests.support.journey import CASES, Journey
-from tests.support.protocol import BITS, OVERSHOOT
+from tests.support.protocol import BITS, OVERSHOOT, cancel
 from tests.support.accounts import (FORMATS, check_inhibited, check_totals, exact_at,
                                     in_balloon, inflate_fragmented, touch_all)
 
@@ -90,18 +90,6 @@ def test_inhibited(boot, arch):
     check_inhibited(boot(arch=arch, memory=GIB, page_bitmap=True), spare=700 * MIB)
 
 
-def cancelled(guest):
-    """Whether a request for unused pages could be cancelled in time."""
-    number = guest.start_request('unused-pages')
-    try:
-        guest.qmp('balloon-cancel', id=number)
-    except Refused as error:
-        assert 'run' in str(error)
-    status = guest.request_ends(number)['status']
-    assert status in ('cancelled', 'done')
-    return status == 'cancelled'
-
-
 def test_requests(boot, arch):
     """What the guest names is what it has free; it understands all requests."""
     guest = boot(arch=arch, memory=GIB, host_request=True,
@@ -115,7 +103,7 @@ def test_requests(boot, arch):
         data = guest.request('unused-pages')
         assert data['bytes'] == pytest.approx(guest.meminfo()['MemFree'], rel=0.05)
         assert data['ranges'] > 1500
-        assert any(cancelled(guest) for _ in range(50))
+        assert any(cancel(guest, 'unused-pages') == 'cancelled' for _ in range(50))
     guest.run('mkdir /tmp/disk && mount -t ext4 -o ro /dev/vda /tmp/disk '
               '&& cat /tmp/disk/file > /dev/null')
     data = guest.request('reclaim', size=64 * MIB)

@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from harness import build
 from harness.vm import MIB, QEMUS
 from tests.support import mutant
 from tests.support.journey import CASES, Journey, Lost, ask
@@ -57,11 +56,8 @@ def test_many(case, rng, tmp_path):
 
 def build_mutant(patch):
     """Our QEMU with a patch that breaks it; the program's path."""
-    build.build_qemu(f'QEMU with {patch.name}', mutant.source(patch),
-                     mutant.FOLDER / 'qemu', 'mutant')
     program = mutant.FOLDER / f'qemu-{patch.stem}'
-    shutil.copy2(mutant.FOLDER / 'qemu' / 'qemu-system-x86_64', program)
-    return program
+    return shutil.copy2(mutant.build(patch, 'qemu-system-x86_64'), program)
 
 
 @pytest.mark.alone

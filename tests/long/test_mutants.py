@@ -9,7 +9,6 @@ import subprocess
 import pytest
 
 from harness import kunit
-from harness.build import build_qemu
 from harness.common import BUILD, LOGS
 from harness.limits import COMMAND
 from harness.vm import QEMUS, SPLATS
@@ -18,7 +17,6 @@ from tests.support import mutant, qemu_tests
 # The faults share trees and build folders.
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
-QEMU = mutant.FOLDER / 'qemu'
 UNIT, QTEST = f'tests/unit/{qemu_tests.NAME}', 'tests/qtest/qos-test'
 PATCHES = [patch for patch in mutant.MUTANTS
            if mutant.header(patch, 'Caught-by') != 'migration']
@@ -34,12 +32,6 @@ def by_kunit(name, suite, **where):
     splats = [line for line in kunit.kernel_log('uml-debug', where.get('out', BUILD))
               if SPLATS.search(line)]
     return splats or status
-
-
-def build_mutant(patch, target):
-    """One of QEMU's test programs, and QEMU, with the fault; the program's path."""
-    build_qemu(patch.stem, mutant.source(patch), QEMU, 'mutant', target)
-    return QEMU / target
 
 
 def complaint(check, *arguments):
@@ -59,11 +51,11 @@ def test_caught(patch, request, tmp_path):
         found = by_kunit(patch.stem, *what, source=mutant.source(patch),
                          out=mutant.FOLDER)
     elif how == 'unit':
-        found = complaint(qemu_tests.check, [build_mutant(patch, UNIT), '--tap', '-k'])
+        found = complaint(qemu_tests.check, [mutant.build(patch, UNIT), '--tap', '-k'])
     else:
         request.getfixturevalue('huge_pages')
-        found = complaint(qemu_tests.qtest, build_mutant(patch, QTEST),
-                          QEMU / 'qemu-system-x86_64', tmp_path)
+        found = complaint(qemu_tests.qtest, mutant.build(patch, QTEST),
+                          mutant.QEMU / 'qemu-system-x86_64', tmp_path)
     assert found, f'{patch.name} was not caught'
     print(str(found)[:200])
 

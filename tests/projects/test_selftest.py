@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -77,11 +78,9 @@ def keep_moving(guest, job, requests):
         # Not too often: each is an interrupt for the guest.
         time.sleep(0.5)
         if requests:
-            try:
+            # Where one runs still, or the driver is being bound again.
+            with suppress(Refused):
                 guest.start_request(next(kinds))
-            except Refused:
-                # One runs still, or the driver is being bound again.
-                pass
 
 
 def results_of(output):

@@ -176,9 +176,9 @@ def md5sum(guest, number, skip):
 def ask(guest, kinds, rng):
     """Make requests; that another one runs is a good answer."""
     for kind in kinds:
+        arguments = {'size': rng.randrange(1, 64) * MIB} \
+            if kind == 'reclaim' and rng.random() < 0.5 else {}
         try:
-            arguments = {'size': rng.randrange(1, 64) * MIB} \
-                if kind == 'reclaim' and rng.random() < 0.5 else {}
             guest.start_request(kind, **arguments)
         except Refused as error:
             if 'running' not in str(error) and 'stopped' not in str(error):

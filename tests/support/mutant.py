@@ -8,9 +8,11 @@ what has to find it: "kunit SUITE", "unit", "qtest" (of QEMU) or "migration".
 import re
 
 from harness import tree
+from harness.build import build_qemu
 from harness.common import BUILD, ROOT
 
 FOLDER = BUILD / 'mutants'
+QEMU = FOLDER / 'qemu'
 MUTANTS = sorted((ROOT / 'tests' / 'support' / 'mutants').glob('*.patch'))
 
 
@@ -28,3 +30,9 @@ def source(patch):
     tree.worktree(series, folder, 'HEAD')
     tree.git(folder, 'apply', patch)
     return folder
+
+
+def build(patch, target):
+    """Build QEMU with the fault, and one of its programs; return the program's path."""
+    build_qemu(f'QEMU with {patch.name}', source(patch), QEMU, 'mutant', target)
+    return QEMU / target

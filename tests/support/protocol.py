@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Feature bits and bounds that several tests rely on."""
+"""Feature bits, bounds and answers that several tests rely on."""
 
-from harness.vm import MIB
+from harness.vm import MIB, Refused
 
 # Bits of what QEMU can offer. Statistics are always offered.
 STATS = 1
@@ -10,3 +10,22 @@ BITS = {'deflate_on_oom': 2, 'free_page_hint': 3, 'page_poison': 4,
 
 # By how much RECLAIM may give back more than was asked for (docs/protocol.md).
 OVERSHOOT = 48 * MIB
+
+
+def accepted(guest, kind):
+    """The id of a new request, or None while another one runs."""
+    try:
+        return guest.start_request(kind)
+    except Refused as error:
+        assert 'running' in str(error)
+        return None
+
+
+def cancel(guest, kind):
+    """Make a request and cancel it, if it is not too late; return how it ended."""
+    number = guest.start_request(kind)
+    try:
+        guest.qmp('balloon-cancel', id=number)
+    except Refused as error:
+        assert 'run' in str(error)
+    return guest.request_ends(number)['status']
