@@ -13,7 +13,6 @@ from tests.support.pairs import OURS, PAIRS, STOCK
 # What the driver speaks: with a QEMU that knows packed page sets, and with others.
 KINDS = {'stock': STOCK, 'ours, packed': OURS,
          'ours, legacy': {**STOCK, 'kernel': 'ours'}}
-RESERVED = 256 * MIB
 # What a crash kernel must have left at least: what it has without a balloon is 190.
 ENOUGH = 128 * MIB
 # What the balloon of a guest that is dumped leaves it.

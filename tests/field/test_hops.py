@@ -6,14 +6,13 @@ from these, and a busy host cannot fail the test. What counts as one time is com
 with the first hop, when the device has seen the balloon being inflated.
 """
 
-import time
-
 import pytest
 
 from harness.vm import MIB, PAGE, Guest
 from harness.vm.migration import Trip
 from tests.support.accounts import touch_all
 from tests.support.pairs import PAIRS
+from tests.support.trial import held_at_most
 
 # (memory, what the balloon leaves) of a guest. Two guests of the second kind have room
 # in the pool of the fixture huge_pages, whatever each of them holds.
@@ -84,14 +83,6 @@ def test_f04_hops_hugetlb(row):
     check_hops(row, 'hugetlb', HUGE_SIZES)
 
 
-def given_back(guest, most):
-    """What the host holds once it has memory back, or when that takes too long."""
-    end = time.monotonic() + GIVEN_BACK
-    while (held := guest.held()) > most and time.monotonic() < end:
-        time.sleep(0.1)
-    return held
-
-
 def over_running_guest(pair, backend, folder):
     """Load a snapshot of an inflated guest over one that has used all its memory."""
     # Return (what was held when it was saved, and after loading; hop before, hop after)
@@ -108,7 +99,7 @@ def over_running_guest(pair, backend, folder):
         touch_all(guest)
         guest.load_snapshot()
         assert guest.actual() == left
-        after = given_back(guest, before * 1.2 + SLACK)
+        after = held_at_most(guest, before * 1.2 + SLACK, GIVEN_BACK)
         return before, after, first, trip.go()
 
 

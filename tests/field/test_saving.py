@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """F7, F10, F15: guests that are saved: what is freed, what is written, what is in it."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from harness.vm import GIB, MIB, PAGE, Guest
 from harness.vm.migration import Trip
 from tests.support.accounts import SLOW_READER, touch_all
 from tests.support.pairs import PAIRS
+from tests.support.trial import held_at_most
 
 # -- F7: inflated while memory could not be given back -----------------------
 
@@ -22,10 +22,7 @@ def freed(guest):
     """(what the host holds some seconds after it could have got all; asked again)."""
     found = []
     for _ in range(2):
-        end = time.monotonic() + FREED
-        while (held := guest.held()) > MOST and time.monotonic() < end:
-            time.sleep(0.1)
-        found.append(held)
+        found.append(held_at_most(guest, MOST, FREED))
         guest.set_target(TARGET)
     return found
 
@@ -77,44 +74,26 @@ def test_f07_inhibited(row, inflate):
 WRITTEN, BESIDE = 1300 * MIB, 150 * MIB
 
 
-def to_file(guest, path):
-    """As "virsh save" does."""
-    guest.save(path)
+# As "virsh save" does, in the three formats of libvirt; None: an internal snapshot.
+WAYS = {'file': {}, 'exec': {'uri': 'exec:cat > {}'},
+        'mapped-ram': {'capabilities': ['mapped-ram']},
+        'mapped-ram-multifd': {'capabilities': ['mapped-ram', 'multifd'],
+                               'multifd_channels': 2},
+        'savevm': None}
 
 
-def to_pipe(guest, path):
-    """As older libvirt does, through a program that compresses."""
-    guest.save(path, uri='exec:cat > {}')
-
-
-def to_mapped_file(guest, path):
-    """Each page has its place in the file."""
-    guest.save(path, ['mapped-ram'])
-
-
-def to_mapped_file_by_many(guest, path):
-    """Threads write the pages, each to its place."""
-    guest.save(path, ['mapped-ram', 'multifd'], multifd_channels=2)
-
-
-def to_snapshot(guest, path):
-    """An internal snapshot."""
-    guest.add_snapshot_disk(path)
-    guest.save_snapshot()
-
-
-WAYS = {'file': to_file, 'exec': to_pipe, 'mapped-ram': to_mapped_file,
-        'mapped-ram-multifd': to_mapped_file_by_many, 'savevm': to_snapshot}
-
-
-def written(pair, save, path):
+def written(pair, way, path):
     """(bytes on the disk, bytes used) of a guest that was stopped and saved."""
     with Guest(memory=2 * GIB, **PAIRS[pair]) as guest:
         guest.load_balloon()
         guest.run(f'memfill {WRITTEN // MIB}')
         used = guest.memory - guest.meminfo()['MemFree']
         guest.pause()
-        save(guest, path)
+        if way is None:
+            guest.add_snapshot_disk(path)
+            guest.save_snapshot()
+        else:
+            guest.save(path, **way)
         size = path.stat().st_blocks * 512
         path.unlink()
         return size, used

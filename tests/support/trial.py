@@ -68,6 +68,14 @@ def fill(guest):
         guest.check()
 
 
+def held_at_most(guest, most, seconds):
+    """What the host holds once that is little enough, or when that takes too long."""
+    end = time.monotonic() + seconds
+    while (held := guest.held()) > most and time.monotonic() < end:
+        time.sleep(0.1)
+    return held
+
+
 def balloon_settles(guest, size):
     """Ask for a target; wait until it is reached, or the balloon stands still."""
     guest.set_target(size)
