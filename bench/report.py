@@ -26,9 +26,9 @@ RESULTS = BUILD / 'results'
 
 def cpu_model():
     """Return the name of the host's CPU."""
-    text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
-    match = re.search(r'^model name\s*:\s*(.*)$', text, re.M)
-    return match[1] if match else platform.machine()
+    found = re.search(r'(?m)^model name\s*:\s*(.*)$',
+                      Path('/proc/cpuinfo').read_text(encoding='utf-8'))
+    return found[1] if found else platform.machine()
 
 
 def environment():

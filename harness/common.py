@@ -14,11 +14,6 @@ STOCK = BUILD / 'stock'
 LOGS = BUILD / 'logs'
 QUEUES = ('linux', 'qemu')
 
-# Seconds between signs of life: a terminal's line is rewritten, a log's grows.
-TICK_TTY = 1
-TICK_LOG = 60
-
-
 # What run_logged() has run so far: (title, seconds).
 SPENT = []
 
@@ -47,10 +42,8 @@ def jobs():
 
 def tail(path, lines=20):
     """Return the last lines of a text file, or '' if there is none."""
-    try:
-        text = Path(path).read_text(encoding='utf-8', errors='replace')
-    except FileNotFoundError:
-        return ''
+    text = Path(path).read_text(encoding='utf-8', errors='replace') \
+        if Path(path).exists() else ''
     return '\n'.join(text.splitlines()[-lines:])
 
 
@@ -72,35 +65,29 @@ def _clock(seconds):
 
 def _watch(process, title, log, started):
     """Wait for a process, showing the time and how far its log has come."""
-    tty = sys.stdout.isatty()
-    tick = TICK_TTY if tty else TICK_LOG
+    # A terminal's line is rewritten, a log's grows.
+    tick, begin, end = (1, '\r\033[K', '') if sys.stdout.isatty() else (60, '', '\n')
     while True:
         try:
             return process.wait(tick)
         except subprocess.TimeoutExpired:
-            elapsed = _clock(time.monotonic() - started)
-            last = tail(log, 1).strip()[:50]
-            if tty:
-                print(f'\r\033[K{title} {elapsed}  {last}', end='', flush=True)
-            else:
-                say(f'{title} {elapsed}  {last}')
+            print(f'{begin}{title} {_clock(time.monotonic() - started)}  '
+                  f'{tail(log, 1).strip()[:50]}', end=end, flush=True)
 
 
 def run_logged(title, argv, log, **kwargs):
     """Run a long command with its output in LOGS/log; show time on the terminal."""
     # Raises Failure with the end of the log if the command fails.
     LOGS.mkdir(parents=True, exist_ok=True)
-    path = LOGS / log
-    started = time.monotonic()
-    with open(path, 'wb') as out:
-        with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL,
-                              stdout=out, stderr=subprocess.STDOUT,
-                              **kwargs) as process:
-            try:
-                status = _watch(process, title, path, started)
-            except BaseException:
-                process.terminate()
-                raise
+    path, started = LOGS / log, time.monotonic()
+    with open(path, 'wb') as out, subprocess.Popen(
+            [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT, **kwargs) as process:
+        try:
+            status = _watch(process, title, path, started)
+        except BaseException:
+            process.terminate()
+            raise
     clear = '\r\033[K' if sys.stdout.isatty() else ''
     if status:
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

@@ -72,12 +72,11 @@ def sanitizer_environment():
 def link_firmware():
     """Have the programs in build/fuzz find the firmware of the system."""
     BUNDLE.mkdir(parents=True, exist_ok=True)
-    for folder in map(Path, FIRMWARE):
-        for file in folder.glob('*'):
-            link = BUNDLE / file.name
-            if file.is_file() and not link.exists():
-                link.unlink(missing_ok=True)
-                link.symlink_to(file)
+    for file in (file for folder in FIRMWARE for file in Path(folder).glob('*')):
+        link = BUNDLE / file.name
+        if file.is_file() and not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
 
 
 def build():
@@ -108,8 +107,8 @@ def corpus(target):
 
 def executions(log):
     """How many inputs a libFuzzer run has executed, by its own count."""
-    text = (LOGS / log).read_text(errors='replace')
-    found = re.findall(r'(?m)^stat::number_of_executed_units:\s*(\d+)', text)
+    found = re.findall(r'(?m)^stat::number_of_executed_units:\s*(\d+)',
+                       (LOGS / log).read_text(errors='replace'))
     if not found:
         raise Failure(f'the fuzzer has not said how much it did: {tail(LOGS / log)}')
     return int(found[-1])

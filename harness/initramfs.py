@@ -33,20 +33,16 @@ def build_programs(arch):
 def modules(objects):
     """The modules that a kernel build made."""
     listing = objects / 'modules.order'
-    if not listing.exists():
-        return []
-    return [objects / Path(line).with_suffix('.ko')
-            for line in listing.read_text().split()]
+    return [objects / Path(line).with_suffix('.ko') for line in
+            (listing.read_text().split() if listing.exists() else ())]
 
 
 def packaged_modules(folder, names):
     """Modules of a Debian package by name."""
-    found = []
-    for name in names:
-        path = next(folder.rglob(f'{name}.ko*'), None)
-        if path is None:
-            raise Failure(f'{folder.name}, the stock kernel, has no {name}.ko')
-        found.append(path)
+    found = [next(folder.rglob(f'{name}.ko*'), None) for name in names]
+    if None in found:
+        raise Failure(f'{folder.name}, the stock kernel, has no '
+                      f'{names[found.index(None)]}.ko')
     return found
 
 

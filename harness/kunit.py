@@ -149,10 +149,8 @@ def results(machine, *arguments):
     out.unlink(missing_ok=True)
     status = kunit_py('run', machine, log, f'--timeout={SUITES}', f'--json={out}',
                       *arguments)
-    suites = {}
-    if out.exists():
-        suites = {suite['name']: cases_of(suite)
-                  for suite in json.loads(out.read_text())['sub_groups']}
+    groups = json.loads(out.read_text())['sub_groups'] if out.exists() else ()
+    suites = {suite['name']: cases_of(suite) for suite in groups}
     return status, suites, log, kernel_log(machine)
 
 

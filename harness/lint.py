@@ -120,9 +120,8 @@ def compile_touched(name, title, *options):
 def compile_qemu(title):
     """Build what the QEMU series touches, but the fuzzers; a warning is an error."""
     source = SOURCE.with_name('qemu')
-    tests = ['tests/qtest/qos-test']
-    if (source / 'tests/unit/test-virtio-balloon-pages.c').exists():
-        tests.append('tests/unit/test-virtio-balloon-pages')
+    unit = 'tests/unit/test-virtio-balloon-pages'
+    tests = ['tests/qtest/qos-test', *[unit] * (source / f'{unit}.c').exists()]
     build.build_qemus(title, source, FOLDER / 'qemu', 'each-qemu',
                       ['x86_64', 's390x'], *tests)
 

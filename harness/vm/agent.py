@@ -9,6 +9,7 @@ and to be a static program in an initramfs: guest-exec of qemu-ga and ssh do nei
 import itertools
 import socket
 import threading
+from contextlib import suppress
 
 from harness.limits import COMMAND
 
@@ -96,10 +97,8 @@ class Agent:
         # that is there before it turns to the new one.
         with self._lock:
             old, self._socket = self._socket, connection
-            try:
+            with suppress(OSError):
                 old.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def _more(self):
         """Read something."""
@@ -131,29 +130,23 @@ class Agent:
 
     def _read(self):
         """Hand each answer to its job, until the connection ends."""
-        try:
+        with suppress(OSError, ValueError, EOFError):
             while True:
                 line = self._line()
                 if line == b'READY':
-                    self._restart()
+                    self._end_jobs('the guest has been restarted')
+                    self._restarted.set()
                     continue
                 _, number, status, length = line.split()
                 output = self._bytes(int(length))
                 job = self._jobs.pop(int(number))
                 job.finish(int(status), output.decode(errors='replace'))
-        except (OSError, ValueError, EOFError):
-            pass
         self._end_jobs('the guest is gone')
 
     def _end_jobs(self, reason):
         """Let nobody wait for commands that will not answer."""
         while self._jobs:
             self._jobs.popitem()[1].finish(255, reason)
-
-    def _restart(self):
-        """The guest has booted again: its commands are gone."""
-        self._end_jobs('the guest has been restarted')
-        self._restarted.set()
 
     def wait_restarted(self, timeout=COMMAND):
         """Wait until the guest has booted again since the last call."""
@@ -186,8 +179,6 @@ class Agent:
 
     def close(self):
         """Hang up."""
-        try:
+        with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()

@@ -109,12 +109,11 @@ class Guest(Inside, Balloon, Migration):
                 self._port = Agent.connect(path, timeout)
             else:
                 self.agent = Agent(path, timeout)
-        except (OSError, EOFError, GuestError) as error:
+        except BaseException as error:
             self.kill()
-            raise GuestTimeout(f'{self.name} did not boot within {timeout} s: '
-                               f'{error}\n{self.console_tail()}') from error
-        except BaseException:
-            self.kill()
+            if isinstance(error, (OSError, EOFError, GuestError)):
+                raise GuestTimeout(f'{self.name} did not boot within {timeout} s: '
+                                   f'{error}\n{self.console_tail()}') from error
             raise
         return self
 

@@ -44,21 +44,18 @@ class Journey(Trip):
 
     def __init__(self, case, seed, folder, churn=512, rate=100,
                  throttle=None, **options):
-        self.case, self._checks = case, 0
-        # Of the file that is in the page cache in case 4.
-        self.sum = None
-        # Requests that ended at the source of the last migration.
-        self.ended = []
-        args = writable_disk(folder / 'own.ext4', 256 * MIB, throttle)
-        args += disk_args(CASES[case], GIB)
+        self.case, self._checks, self._churn = case, 0, None
+        # sum: of the file that is in the page cache in case 4
+        # ended: requests that ended at the source of the last migration
+        self.sum, self.ended, self._state = None, [], ExitStack()
+        args = [*writable_disk(folder / 'own.ext4', 256 * MIB, throttle),
+                *disk_args(CASES[case], GIB)]
         super().__init__(Guest(**({'memory': 1536 * MIB, 'args': args,
                                    'name': '-'.join(folder.parts[-2:])}
                                   | OURS | options)))
         # A disk is slow: only one case has its files there.
         self._command = f'churn -s {seed} -r {rate} ' \
             f'{"-d /tmp/own" if case == 4 else ""} {churn} 2>&1'
-        self._churn = None
-        self._state = ExitStack()
 
     def __enter__(self):
         try:

@@ -26,8 +26,7 @@ def read(document):
 def touched():
     """Return the files that the series touch, in Linux and in QEMU."""
     return {name for series in QUEUES for path in tree.patch_files(series)
-            for name in re.findall(r'(?m)^diff --git a/\S+ b/(\S+)',
-                                   path.read_text(encoding='utf-8'))}
+            for name in re.findall(r'(?m)^diff --git a/\S+ b/(\S+)', path.read_text())}
 
 
 def paths_in(text):
