@@ -65,6 +65,12 @@ class Job:
                              f'{self.output.strip()[-2000:]}')
         return self.output
 
+    def end(self, timeout=COMMAND, check=True):
+        """Send SIGTERM, unless it has ended; wait()."""
+        if self.running:
+            self.signal(15)
+        return self.wait(timeout, check)
+
 
 class Agent:
     """The host's end of guest/agent.c, which goes where the guest goes."""

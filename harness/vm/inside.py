@@ -83,6 +83,4 @@ class Inside:
         """start() a program; at the end, SIGTERM it and check its status."""
         job = self.start(command, timeout)
         yield job
-        if job.running:
-            job.signal(15)
-        job.wait(timeout)
+        job.end(timeout)

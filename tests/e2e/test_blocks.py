@@ -144,8 +144,7 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         for step in range(20 if page_bitmap else 6):
             guest.balloon_to((300 + 7 * step % 50) * MIB)
             guest.balloon_to((600 + 3 * step) * MIB + step * PAGE)
-        job.signal(15)
-        job.wait(check=False)
+        job.end(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         check_totals(guest)
     exact_at(guest, GIB)

@@ -53,10 +53,8 @@ def arrive(pair, way, folder):
         first, _ = [way(trip, folder) for _ in range(2)]
         trip.guest.balloon_to(trip.guest.memory)
         trip.guest.run('memfill 200')
-        with_pattern.signal(15)
-        with_pattern.wait(check=False)
-        said = trip.guest.said('pattern')
-        assert with_pattern.status == 0, said
+        with_pattern.end(check=False)
+        assert with_pattern.status == 0, trip.guest.said('pattern')
         return first
 
 

@@ -47,11 +47,9 @@ class Template:
 
     def state(self):
         """(bytes that the file occupies, a sum over its content)."""
-        digest = hashlib.sha256()
         with open(self.path, 'rb') as file:
-            while block := file.read(MIB):
-                digest.update(block)
-        return os.stat(self.path).st_blocks * 512, digest.hexdigest()
+            digest = hashlib.file_digest(file, 'sha256').hexdigest()
+        return os.stat(self.path).st_blocks * 512, digest
 
     def lost(self):
         """What happened to the file: UNCHANGED, or how much of it is gone."""
@@ -62,14 +60,14 @@ class Template:
 
 
 @contextmanager
-def template(folder):
-    """A context with the template of a guest."""
-    file = None
-    try:
-        file = Template(FOLDERS[folder], MEMORY)
-        yield file
-    finally:
-        (FOLDERS[folder] / f'template-{os.getpid()}').unlink(missing_ok=True)
+def template(folder, guests=1):
+    """A context with the template of so many guests, and huge pages if need be."""
+    with hugepages.pool((guests + 1) * MEMORY // hugepages.HUGE) \
+            if folder == 'hugetlbfs' else nullcontext():
+        try:
+            yield Template(FOLDERS[folder], MEMORY)
+        finally:
+            (FOLDERS[folder] / f'template-{os.getpid()}').unlink(missing_ok=True)
 
 
 def own_copies(guest):
@@ -87,9 +85,7 @@ class Start:
     """
 
     def __init__(self, request, pair, folder, properties=''):
-        huge = hugepages.pool(2 * MEMORY // hugepages.HUGE) \
-            if folder == 'hugetlbfs' else nullcontext()
-        with huge, template(folder) as file:
+        with template(folder, guests=1) as file:
             backend = f'{folder}-private,mem-path={file.path}{properties}'
             with trial(request, pair, memory=MEMORY, backend=backend,
                        trace=('virtio_balloon_pages_message',)) as guest:
@@ -145,9 +141,7 @@ def test_f05_read_only(row, request, layout):
 
 def use_beside(request, pair, folder):
     """Inflate a guest beside another that has the same template; its fate."""
-    huge = hugepages.pool(3 * MEMORY // hugepages.HUGE) \
-        if folder == 'hugetlbfs' else nullcontext()
-    with huge, template(folder) as file:
+    with template(folder, guests=2) as file:
         options = {'memory': MEMORY,
                    'backend': f'{folder}-private,mem-path={file.path}'}
         with trial(request, pair, **options) as guest, \
@@ -155,11 +149,7 @@ def use_beside(request, pair, folder):
             fill(guest)
             job = other.start('pattern 128')
             guest.balloon_to(SMALL)
-
-            def end_pattern():
-                job.signal(15)
-                job.wait()
-            return outcome(other, end_pattern, lambda: fill(other))
+            return outcome(other, job.end, lambda: fill(other))
 
 
 @pytest.mark.parametrize('folder', FOLDERS)

@@ -101,8 +101,7 @@ def arrive(pair, kind, seed):
         # What has been left out comes back as memory like any other.
         trip.guest.balloon_to(MEMORY)
         trip.guest.run('memfill 600')
-        churn.signal(15)
-        churn.wait(check=False)
+        churn.end(check=False)
         assert churn.status == 0, trip.guest.said('churn')
         return hop.info['ram']['postcopy-requests']
 

@@ -123,8 +123,7 @@ def fixture_rounds(tmp_path_factory):
                 guest.pause()
         for guest, job in guests.values():
             guest.resume()
-            job.signal(15)
-            job.wait()
+            job.end()
     print(found)
     return found
 

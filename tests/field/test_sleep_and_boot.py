@@ -184,8 +184,7 @@ def hibernate_and_resume(boot, pair, path):
     assert again.actual() == GIB
     again.set_target(TARGET)
     inflated(again)
-    pattern.signal(15)
-    pattern.wait()
+    pattern.end()
     again.run('swapoff /dev/vda')
     check_memory(again)
 

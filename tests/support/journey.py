@@ -16,8 +16,8 @@ OURS = {'page_bitmap': True, 'host_request': True}
 # What the states take here, where churn is in the guest, too, and has the first disk.
 SIZES = {1: {}, 2: {'mib': 800}, 3: {'how': 800}, 4: {'first': 'b'},
          5: {'share': 1 / 2}, 6: {'mib': 128}}
-# Signals to churn.
-CHECK, END = 10, 15
+# The signal with which churn checks its pages.
+CHECK = 10
 
 
 class Lost(Exception):
@@ -153,8 +153,7 @@ class Journey(Trip):
     def finish(self):
         """End churn, which checks everything once more."""
         try:
-            self._churn.signal(END)
-            self._churn.wait(check=False)
+            self._churn.end(check=False)
             self._right()
             self._state.close()
             pages = re.findall(r'check \d+: (\d+) pages right',
