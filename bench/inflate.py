@@ -118,11 +118,9 @@ def resident(pid):
 
 
 def one_round(guest, small, between=None):
-    """Return what it takes to inflate and to deflate; between() is called between.
-
-    inflate, deflate: seconds; guest, host: CPU seconds of the guest's CPU and of QEMU's
-    main thread for the inflate; peak, gained: bytes, see above
-    """
+    """Return what it takes to inflate and to deflate; between() is called between."""
+    # inflate, deflate: seconds; guest, host: CPU seconds of the guest's CPU and of QEMU's
+    # main thread for the inflate; peak, gained: bytes, see above
     def look():
         return {'guest': guest.cpu_seconds(cpu), 'host': guest.cpu_seconds()}
     cpu = guest.qmp('query-cpus-fast')[0]['thread-id']

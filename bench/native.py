@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's part alone, without an emulator: KUnit tests that measure, on UML.
 
-Nanoseconds per page and block. "Page by page" is what the stock driver does, through
-the same functions of mm/balloon.c. All tests run --rounds times; what a test itself
-looks at more than once and gives the best or the longest of is named so.
+"Page by page" is what the stock driver does, through the same functions of mm/balloon.c.
+All tests run --rounds times; what a test itself takes the best or longest of is named so.
 """
 
 import re

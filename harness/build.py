@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build kernels, QEMUs and the guest's initramfs; make and ninja decide what.
 
-The stock pair is Debian's own kernel, and a QEMU built from build/stock/src. The two QEMUs
+The stock pair is Debian's own kernel, and a QEMU built from build/stock/src. The QEMUs
 look alike seen from the object folders, so that ccache compiles a file once for both.
 """
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fuzz the QEMU device, and run QEMU's tests of it under the sanitizers.
 
-One build in build/fuzz serves both: clang's libFuzzer, ASan and UBSan, and the
-options of build/qemu otherwise.
+One build in build/fuzz serves both: build/qemu with clang's libFuzzer, ASan and UBSan.
 """
 
 import os

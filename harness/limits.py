@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How long anything may take before it counts as hung, in seconds.
 
-A limit ends a run in which something hangs; it is not a test of speed. So none is
-closer than a factor of five to the time that the longest case takes on a quiet
-machine with two cores. Where promptness itself is tested, the test states the bound.
+Not a test of speed: no limit is closer than a factor of five to the time that the longest
+case takes on a quiet machine with two cores. Where promptness is tested, the test has it.
 """
 
 # Anything that a guest or its QEMU does: boot, a command, a balloon target, an event, a

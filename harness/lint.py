@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build and check what the series touch, at any of their commits.
 
-build/each/src has worktrees in which commits are checked out; the folders beside it
-have the objects, one for each configuration.
+build/each/src has worktrees; the folders beside it have objects, one a configuration.
 """
 
 import os
@@ -143,12 +142,10 @@ def build_sparse(folder):
 
 
 def sparse():
-    """Return the command that runs a sparse which can read this kernel.
-
-    Debian 12's cannot: 0.6.4 takes valid constant expressions for bad ones, and
-    after an error it leaves out the rest of a file. __typeof_unqual__ is in no
-    release; to __typeof__ a const that stays would be an error, and there is none.
-    """
+    """Return the command that runs a sparse which can read this kernel."""
+    # Debian 12's cannot: 0.6.4 takes valid constant expressions for bad ones, and
+    # after an error it leaves out the rest of a file. __typeof_unqual__ is in no
+    # release; to __typeof__ a const that stays would be an error, and there is none.
     home = archive.tool('sparse', build_sparse)
     return f'{home}/sparse -D__typeof_unqual__=__typeof__'
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A plugin for pytest: a run that was ended goes on where it was.
 
-The names of tests that have passed are kept in a file, below a line that names the
-state of series and tests. What another state has passed does not count.
+The names of tests that have passed are kept below a line that names the state of series
+and tests. What another state has passed does not count.
 """
 
 import hashlib

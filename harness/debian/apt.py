@@ -77,16 +77,16 @@ def apt_options(suite):
     """Return the options that keep apt's state for a suite under build/apt."""
     # A suite may be one of another architecture: "trixie:arm64".
     state, arch = STATE / suite, suite.partition(':')[2]
-    return ['-o', f'Dir::Etc::SourceList={state}/sources.list',
-            '-o', 'Dir::Etc::SourceParts=/dev/null',
-            '-o', 'Dir::Etc::Preferences=/dev/null',
-            '-o', 'Dir::Etc::PreferencesParts=/dev/null', '-o', f'Dir::State={state}',
-            '-o', 'Dir::State::status=/var/lib/dpkg/status',
-            '-o', f'Dir::State::Lists={state}/lists', '-o', f'Dir::Cache={state}/cache',
-            '-o', 'APT::Sandbox::User=root', '-o', 'APT::Update::Error-Mode=any',
-            '-o', 'Acquire::Languages=none', '-o', 'Acquire::Retries=2',
-            *(['-o', f'APT::Architecture={arch}',
-               '-o', f'APT::Architectures={arch}'] if arch else [])]
+    options = [f'Dir::Etc::SourceList={state}/sources.list',
+               'Dir::Etc::SourceParts=/dev/null', 'Dir::Etc::Preferences=/dev/null',
+               'Dir::Etc::PreferencesParts=/dev/null', f'Dir::State={state}',
+               'Dir::State::status=/var/lib/dpkg/status',
+               f'Dir::State::Lists={state}/lists', f'Dir::Cache={state}/cache',
+               'APT::Sandbox::User=root', 'APT::Update::Error-Mode=any',
+               'Acquire::Languages=none', 'Acquire::Retries=2']
+    if arch:
+        options += [f'APT::Architecture={arch}', f'APT::Architectures={arch}']
+    return [word for option in options for word in ('-o', option)]
 
 
 def run_apt(suite, *argv, cwd=None):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run commands in a guest: the host's end of guest/agent.c.
 
-The agent is our own because it has to answer while the guest is out of memory (it
-is exempt from the OOM killer and allocates nothing), to follow a guest that migrates,
-and to be a static program in an initramfs: guest-exec of qemu-ga and ssh do neither.
+qemu-ga's guest-exec and ssh neither answer while the guest is out of memory, nor follow
+one that migrates, nor are static programs.
 """
 
 import itertools

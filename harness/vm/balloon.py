@@ -62,12 +62,10 @@ class Balloon:
         self.qmp('balloon', value=size)
 
     def balloon_to(self, size, timeout=COMMAND):
-        """Ask for a target and wait until it is reached; return seconds.
-
-        Looks every 2 ms at first, then so often that the result is right to
-        1 %: each look takes time from QEMU's main loop, which is what limits
-        the legacy format.
-        """
+        """Ask for a target and wait until it is reached; return seconds."""
+        # Looks every 2 ms at first, then so often that the result is right to
+        # 1 %: each look takes time from QEMU's main loop, which is what limits
+        # the legacy format.
         started = time.monotonic()
         self.set_target(size)
 

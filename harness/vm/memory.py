@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where a guest's memory comes from: the backends that operators use, by name.
 
-A name may be followed by properties of QEMU's memory backend, which replace those
-of the name: "hugetlb-private,prealloc=on,reserve=on". Names with a plus between them
-are for NUMA nodes, which take turns: "anon+disk-private".
+Properties of QEMU's memory backend after a name replace those of the name:
+"hugetlb-private,prealloc=on". NUMA nodes take turns: "anon+disk-private".
 """
 
 import subprocess
@@ -65,12 +64,10 @@ def backend(name, ident, size):
 
 
 def memory_args(name, size, nodes=1, dimm=0, virtio_mem=0):
-    """QEMU's arguments for a guest's memory.
-
-    nodes       NUMA nodes that share it equally
-    dimm        bytes of a DIMM that is there at boot
-    virtio_mem  bytes of a virtio-mem device, all of them plugged
-    """
+    """QEMU's arguments for a guest's memory."""
+    # nodes       NUMA nodes that share it equally
+    # dimm        bytes of a DIMM that is there at boot
+    # virtio_mem  bytes of a virtio-mem device, all of them plugged
     args = ['-m', f'{size // MIB}M']
     if dimm or virtio_mem:
         args[-1] += f',slots=4,maxmem={(size + dimm + virtio_mem) // MIB}M'

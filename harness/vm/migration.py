@@ -42,12 +42,10 @@ class Migration:
 
     def set_up_migration(self, capabilities=(), downtime=300, bandwidth=BANDWIDTH,
                          **parameters):
-        """Set the capabilities and the parameters of this end of a migration.
-
-        capabilities: names; all others are off, but "events"
-        downtime: limit in ms; bandwidth: limit in bytes per second
-        parameters: others, such as multifd_channels=4
-        """
+        """Set the capabilities and the parameters of this end of a migration."""
+        # capabilities: names; all others are off, but "events"
+        # downtime: limit in ms; bandwidth: limit in bytes per second
+        # parameters: others, such as multifd_channels=4
         wanted = {'events', *capabilities}
         known = {entry['capability']
                  for entry in self.qmp('query-migrate-capabilities')}
@@ -69,14 +67,10 @@ class Migration:
     # -- From QEMU to QEMU --------------------------------------------------
 
     def start_migration(self, target, capabilities=(), tls=False, **limits):
-        """Begin to migrate to a guest that twin() made and that was launched.
-
-        tls: encrypt, with a new key
-        capabilities and limits are those of set_up_migration()
-
-        Until it is over the agent may answer, but must not be sent anything:
-        it would be lost where the source has been stopped meanwhile.
-        """
+        """Begin to migrate to a guest that twin() made and that was launched."""
+        # tls: encrypt, with a new key; others are those of set_up_migration()
+        # Until it is over the agent may answer, but must not be sent anything: it would
+        # be lost where the source has been stopped meanwhile.
         # pylint: disable=protected-access
         folder = target._socket_dir.name
         if tls:
@@ -185,12 +179,8 @@ class Migration:
     # -- By way of a file ---------------------------------------------------
 
     def save(self, path, capabilities=(), timeout=COMMAND, uri='file:{}', **limits):
-        """Save the guest to a file; return what QEMU says of it.
-
-        uri: such as "exec:cat > {}"
-
-        "virsh save" and managed save stop the guest first: see pause().
-        """
+        """Save the guest to a file; return what QEMU says of it."""
+        # uri: such as "exec:cat > {}"
         self.set_up_migration(capabilities, **limits)
         self.qmp('migrate', uri=uri.format(path))
         return self.complete_migration(timeout)
@@ -274,8 +264,8 @@ class Trip:
         self.guest.launch()
         return self
 
-    def __exit__(self, *raised):
-        self.guest.__exit__(*raised)
+    def __exit__(self, kind, value, traceback):
+        self.guest.__exit__(kind, value, traceback)
 
     def take(self, move, **changes):
         """Have a new QEMU take the guest by a function of both; end the old one."""

@@ -89,12 +89,10 @@ def check_reporting(guest):
 
 
 def check_migration(guest, skipped):
-    """Free pages are left out of a migration, which nobody receives.
-
-    It starts slowly: a busy guest takes its time to name them. What counts is pages
-    with content. A kernel that zeroes what it allocates writes to the pages that it
-    takes for free page hints, and so has them sent all the same, as zeroes.
-    """
+    """Free pages are left out of a migration, which nobody receives."""
+    # It starts slowly: a busy guest takes its time to name them. What counts is pages
+    # with content. A kernel that zeroes what it allocates writes to the pages that it
+    # takes for free page hints, and so has them sent all the same, as zeroes.
     guest.run(f'memfill {WRITTEN // MIB}')
     guest.set_up_migration(bandwidth=MIB)
     guest.qmp('migrate', uri='exec:cat > /dev/null')

@@ -34,10 +34,8 @@ def said_by_still(guest):
 
 
 def crash(boot, pair):
-    """Crash a guest with half its memory in the balloon.
-
-    Return whether its crash kernel keeps its memory, and that in words.
-    """
+    """Crash a guest with half its memory in the balloon."""
+    # Return whether its crash kernel keeps its memory, and that in words.
     guest = boot(memory=2 * GIB, append='crashkernel=256M', args=(
         *kernel_disks(pair['kernel']), '-action', 'shutdown=pause'), **pair)
     # A crash is what is asked for, and a crash kernel that runs out of memory is red.

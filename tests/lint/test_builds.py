@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every patch builds alone: Linux for each architecture and as the driver may be set.
+"""Every patch builds alone, with W=1 and without a warning that the base does not have.
 
-With W=1, and without a warning that the base does not have. Built is what the
-series touches, after each of its patches. QEMU for x86-64 and s390x.
+Built is what the series touches, after each patch: Linux for each architecture and as the
+driver may be set, QEMU for x86-64 and s390x.
 """
 
 import functools

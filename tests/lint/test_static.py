@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What sparse, coccicheck, kernel-doc and Sphinx say of the Linux series.
 
-Of what it touches, after its last patch, and nothing that they do not say of the
-base. And they find what is put in for them to find.
+Nothing that they do not say of the base. And they find what is put in for them to find.
 """
 
 import re

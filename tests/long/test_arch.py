@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The core in guests of other architectures: run by `make test-arch`.
 
-A page of arm64-64k is 16 frames of the protocol. s390x is big-endian, and what
-goes over the queues is not. i386 has highmem, which the kernel cannot read or write
-without mapping it.
+A page of arm64-64k is 16 frames of the protocol. s390x is big-endian, what goes over the
+queues is not. i386 has highmem, which the kernel must map to read or write it.
 """
 
 import pytest
@@ -114,12 +113,10 @@ def test_requests(boot, arch):
 
 @pytest.mark.parametrize('case', (2, 5), ids=lambda n: CASES[n].__name__)
 def test_migration(arch, case, tmp_path):
-    """Freed and ballooned memory is not sent; every page that is used, is.
-
-    churn checks all of its pages at the destination, where the balloon works. It writes
-    little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
-    a program has freed 800.
-    """
+    """Freed and ballooned memory is not sent; every page that is used, is."""
+    # churn checks all of its pages at the destination, where the balloon works. It writes
+    # little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
+    # a program has freed 800.
     with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch) as journey:
         result = journey.go()
         assert result['ram']['transferred'] < 900 * MIB

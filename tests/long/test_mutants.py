@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults that are put in on purpose are found by the tests that are to find them.
+"""Faults that are put in are found by the tests that are to find them.
 
 Those of migration are in test_migration_long.py: it may take several of them.
 """

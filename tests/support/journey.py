@@ -80,8 +80,8 @@ class Journey(Trip):
 
     def go(self, meanwhile=None, **limits):
         """One migration; return what QEMU says of it."""
-        # meanwhile(source, target) is called once it has begun. One that does not
-        # get within its downtime for long is allowed 2 s.
+        # pylint: disable=arguments-differ
+        # One that does not get within its downtime for long is allowed 2 s.
         if self.case == 2:
             with freed(self.guest, **SIZES[2]):
                 pass

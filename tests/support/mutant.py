@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are put into the series on purpose: tests/support/mutants/*.patch.
 
-Each begins with lines "Key: value": Queue says to which tree it applies, Caught-by
-what has to find it: "kunit SUITE", "unit", "qtest" (of QEMU) or "migration".
+Lines "Key: value" come first: Queue says to which tree it applies, Caught-by what has to
+find it: "kunit SUITE", "unit", "qtest" (of QEMU) or "migration".
 """
 
 import re

@@ -63,30 +63,24 @@ static int controlled(unsigned long *every, time_t *length)
 	return 1;
 }
 
-static void count(void)
+/* A notification has been read: keep it back?  Under the lock. */
+static int keep(int fd)
 {
+	unsigned long every;
 	char name[4096];
+	time_t length;
 	FILE *file;
 
+	if (!controlled(&every, &length) || seen++ % every)
+		return 0;
+	due[fd] = seconds() + length;
+	kept++;
 	snprintf(name, sizeof(name), "%s.count", control);
 	file = fopen(name, "we");
 	if (file) {
 		fprintf(file, "%lu\n", kept);
 		fclose(file);
 	}
-}
-
-/* A notification has been read: keep it back?  Under the lock. */
-static int keep(int fd)
-{
-	unsigned long every;
-	time_t length;
-
-	if (!controlled(&every, &length) || seen++ % every)
-		return 0;
-	due[fd] = seconds() + length;
-	kept++;
-	count();
 	return 1;
 }
 
@@ -145,10 +139,8 @@ int eventfd(unsigned int value, int flags)
 
 int close(int fd)
 {
-	static int (*end)(int);
+	int (*end)(int) = dlsym(RTLD_NEXT, "close");
 
-	if (!end)
-		end = dlsym(RTLD_NEXT, "close");
 	if (fd >= 0 && fd < FDS_MAX && of_queue[fd]) {
 		pthread_mutex_lock(&lock);
 		of_queue[fd] = 0;

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Our guest's kernel is configured as Debian's for clouds, in what concerns memory.
 
-Compared are the options of the Kconfig files below, with Debian's configuration.
-base/differences.txt says why each difference is there.
+That is in the Kconfig files below. base/differences.txt says why there are differences.
 """
 
 import re

@@ -107,8 +107,9 @@ def test_a_part_replaces_nothing(tmp_path, monkeypatch, capsys):
      'older than what is published (2026-11-21 12:00 UTC)')])
 def test_what_is_published(new, old, why):
     """Check that only complete and newer results are."""
-    new, old = (found if found is None else
-                {'header': {'date': '2026-11-20 12:00 UTC', **found}} for found in (new, old))
+    date = {'date': '2026-11-20 12:00 UTC'}
+    new, old = (found if found is None else {'header': date | found}
+                for found in (new, old))
     assert report.why_not_published(new, old) == why
 
 
