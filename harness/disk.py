@@ -53,5 +53,4 @@ def writable_disk(image, size, throttle=None):
         args += ['-object', f'throttle-group,id=slow,x-bps-write={throttle}',
                  '-blockdev', 'throttle,node-name=disk,throttle-group=slow,'
                               'file=file']
-    node = 'disk' if throttle else 'file'
-    return [*args, '-device', f'virtio-blk,drive={node}']
+    return [*args, '-device', f"virtio-blk,drive={'disk' if throttle else 'file'}"]

@@ -19,8 +19,7 @@ def most(guest):
 
 def touch_all(guest, spare=96 * MIB):
     """Have a program write to nearly all free memory, and end."""
-    free = guest.meminfo()['MemAvailable']
-    guest.run(f'memfill {(free - spare) // MIB}')
+    guest.run(f"memfill {(guest.meminfo()['MemAvailable'] - spare) // MIB}")
 
 
 def disk_args(state, memory):

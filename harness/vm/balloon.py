@@ -28,13 +28,12 @@ class Balloon:
 
     def event(self, name, timeout=COMMAND, **match):
         """Wait for a QMP event, whose data may have to match; return it."""
-        wanted = {'data': match} if match else None
         try:
             # An integer would be taken for "wait for ever".
-            return self._vm.event_wait(name, float(timeout), wanted)
+            return self._vm.event_wait(name, float(timeout), match and {'data': match})
         except TimeoutError:
-            raise GuestTimeout(f'{self.name}: no event {name} within '
-                               f'{timeout} s\n{self.console_tail()}') from None
+            raise GuestTimeout(f'{self.name}: no event {name} within {timeout} s\n'
+                               f'{self.console_tail()}') from None
 
     def events(self, name):
         """The data of all events of a kind that have come by now."""
@@ -75,8 +74,8 @@ class Balloon:
             self.wait_for(lambda: self.actual() == size,
                           f'balloon at {size // MIB} MiB', timeout, interval)
         except GuestTimeout as error:
-            raise GuestTimeout(f'{error}\nit stands at '
-                               f'{self.actual() // MIB} MiB') from None
+            raise GuestTimeout(
+                f'{error}\nit stands at {self.actual() // MIB} MiB') from None
         return time.monotonic() - started
 
     def resident(self, field='Rss'):

@@ -13,9 +13,8 @@ EVENT = re.compile(r'virtio_balloon_(\w+): (dev=.*)')
 
 def traced(guest):
     """The events of the balloon so far: [(name, {field: text})]."""
-    events = EVENT.findall(guest.read(f'{TRACING}/trace'))
     return [(name, dict(word.split('=') for word in fields.split()))
-            for name, fields in events]
+            for name, fields in EVENT.findall(guest.read(f'{TRACING}/trace'))]
 
 
 def total(events, name, field, **match):

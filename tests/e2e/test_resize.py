@@ -30,8 +30,7 @@ def test_resident_memory(boot, page_bitmap, backend):
     touch_all(guest)
     before = guest.resident()
     guest.balloon_to(GIB)
-    taken = before - guest.resident()
-    assert taken == pytest.approx(GIB, rel=0.05)
+    assert before - guest.resident() == pytest.approx(GIB, rel=0.05)
     # It comes back when the guest uses it again (a bit less: the program
     # leaves the guest some air, each time elsewhere).
     guest.balloon_to(2 * GIB)
@@ -47,8 +46,7 @@ def test_hugetlb(boot):
     touch_all(guest)
     before = free()
     guest.balloon_to(512 * MIB)
-    taken = free() - before
-    assert taken == pytest.approx(256, rel=0.05)
+    assert free() - before == pytest.approx(256, rel=0.05)
     # 1 MiB at a time: no message can hold a whole huge page.
     for target in range(511, 383, -1):
         guest.balloon_to(target * MIB)

@@ -118,8 +118,7 @@ def test_migration(arch, case, tmp_path):
     # little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
     # a program has freed 800.
     with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch) as journey:
-        result = journey.go()
-        assert result['ram']['transferred'] < 900 * MIB
+        assert journey.go()['ram']['transferred'] < 900 * MIB
         assert journey.guest.request('unused-pages')['status'] == 'done'
         for target in (900 * MIB, journey.guest.memory):
             journey.guest.balloon_to(target)

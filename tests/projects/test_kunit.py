@@ -18,10 +18,9 @@ KTAP = re.compile(r'^ *(ok|not ok) \d+ (.+?)(?: # (.*))?$', re.M)
 
 def case(machine, *values):
     """Parameters whose tests share one run of a machine, now or in make test-long."""
-    marks = [pytest.mark.xdist_group(f'kunit-{machine}')]
-    if machine in LONG:
-        marks.append(pytest.mark.long)
-    return pytest.param(machine, *values, marks=marks)
+    group = pytest.mark.xdist_group(f'kunit-{machine}')
+    return pytest.param(machine, *values,
+                        marks=[group, *[pytest.mark.long] * (machine in LONG)])
 
 
 def check_suite(machine, suite, found, may_skip):

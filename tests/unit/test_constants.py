@@ -63,21 +63,17 @@ def test_protocol_has_the_numbers_of_the_header():
         assert f'`{name}`' in PROTOCOL or name.endswith('_MASK')
 
 
-def test_tests_have_the_numbers_of_the_header():
-    """Feature bits of the tests are those of the header."""
+def test_tests_have_the_numbers():
+    """Feature bits of tests are those of the header, RECLAIM's bound the document's."""
     header = defined('linux')
     assert protocol.BITS['page_bitmap'] == int(header['VIRTIO_BALLOON_F_PAGE_BITMAP'])
     assert protocol.BITS['host_request'] == int(header['VIRTIO_BALLOON_F_HOST_REQ_VQ'])
-
-
-def test_tests_have_the_overshoot_of_the_document():
-    """RECLAIM may give back as much more in tests as docs/protocol.md says."""
     assert f'up to {protocol.OVERSHOOT // MIB} MiB\nfor each NUMA node' in PROTOCOL
 
 
 def test_fuzzers_start_from_the_examples():
     """Every seed of the decoders' fuzzer is an example of docs/protocol.md."""
-    text = ''.join(re.findall(r'(?m)^    ((?:[0-9a-f]{2} ){7}[0-9a-f]{2})\b', PROTOCOL))
-    examples = text.replace(' ', '')
+    examples = ''.join(re.findall(r'(?m)^    ((?:[0-9a-f]{2} ){7}[0-9a-f]{2})\b',
+                                  PROTOCOL)).replace(' ', '')
     for seed in fuzz.SET_SEEDS + fuzz.ANSWER_SEEDS:
         assert seed in examples, seed
