@@ -136,15 +136,15 @@ def one_round(guest, small, between=None):
     return found | {'deflate': guest.balloon_to(guest.memory)}
 
 
-def timed(guests, small, rounds, before=None, after=None):
-    """Return {pair: {what one_round() measures: its values}} of alternating rounds."""
+def timed(guests, small, rounds, before=None, after=None, measure_one=one_round):
+    """Return {pair: {what measure_one() measures: its values}} of alternating rounds."""
     # before: called with the guest before each of its rounds; after: called with
     # whether the round is counted, the pair and the guest at its end
     found = {name: defaultdict(list) for name in guests}
     for counted, name, guest in in_turn(guests, rounds):
         if before:
             before(guest)
-        for key, value in one_round(guest, small).items():
+        for key, value in measure_one(guest, small).items():
             if counted:
                 found[name][key].append(value)
         if after:

@@ -44,7 +44,7 @@ def used(guest):
     return min(look() for _ in range(5))
 
 
-def one_round(guest):
+def one_round(guest, small):
     """Return seconds and driver memory of one round."""
     guest.unload_balloon()
     without = used(guest)
@@ -53,7 +53,7 @@ def one_round(guest):
 
     def look():
         found['inflated'] = used(guest) - without
-    return inflate.one_round(guest, guest.memory // 4, look) | found
+    return inflate.one_round(guest, small, look) | found
 
 
 def measure_sizes(args, append):
@@ -63,12 +63,9 @@ def measure_sizes(args, append):
         say(f'    {gib:g} GiB')
         pairs = {name: halves for name, halves in PAIRS.items()
                  if name == OURS or gib <= args.stock_to}
-        here = {name: defaultdict(list) for name in pairs}
         with inflate.paused(pairs, whole(gib), append=append) as guests:
-            for counted, name, guest in inflate.in_turn(guests,
-                                                        min(args.rounds, ROUNDS)):
-                for key, value in one_round(guest).items() if counted else ():
-                    here[name][key].append(value)
+            here = inflate.timed(guests, whole(gib) // 4, min(args.rounds, ROUNDS),
+                                 measure_one=one_round)
             if not found:
                 for name, values in inflate.timed(guests, whole(gib) - 4 * MIB,
                                                   SMALL).items():
