@@ -58,6 +58,13 @@ def capture(argv, **kwargs):
     return done.stdout
 
 
+def compile_if_newer(argv, program, *sources):
+    """Compile a program, with argv and its path, where a source is newer."""
+    if not program.exists() or program.stat().st_mtime <= max(
+            source.stat().st_mtime for source in sources):
+        capture([*argv, '-o', program])
+
+
 def _clock(seconds):
     """Return a time as minutes and seconds."""
     return f'{int(seconds) // 60}:{int(seconds) % 60:02}'

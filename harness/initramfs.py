@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from harness.arch import X86
-from harness.common import BUILD, ROOT, Failure, capture
+from harness.common import BUILD, ROOT, Failure, compile_if_newer
 from harness.debian import archive
 
 GUEST = ROOT / 'guest'
@@ -19,14 +19,11 @@ def build_programs(arch):
     """Compile guest/*.c where they or a header are newer; {name: path}."""
     out = BUILD / 'guest' if arch is X86 else arch.folder / 'guest'
     out.mkdir(parents=True, exist_ok=True)
-    programs = {}
-    headers = [path.stat().st_mtime for path in GUEST.glob('*.h')]
-    for source in sorted(GUEST.glob('*.c')):
-        program = out / source.stem
-        if not program.exists() or \
-                program.stat().st_mtime <= max(source.stat().st_mtime, *headers):
-            capture([f'{arch.prefix}gcc', *CFLAGS, '-o', program, source])
-        programs[source.stem] = program
+    programs = {source.stem: out / source.stem for source in sorted(GUEST.glob('*.c'))}
+    for name, program in programs.items():
+        source = GUEST / f'{name}.c'
+        compile_if_newer([f'{arch.prefix}gcc', *CFLAGS, source], program, source,
+                         *GUEST.glob('*.h'))
     return programs
 
 

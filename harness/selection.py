@@ -75,14 +75,13 @@ def collected():
 def selected(target):
     """Return a target's tests of the selection; say where they are if it has none."""
     found = collected()
-    mine = [test for test in found if belongs(test['marks'], target)]
-    if not mine:
-        theirs = sorted({line for test in found for mark, line in ELSEWHERE.items()
-                         if mark in test['marks']}) or ['make test'] * bool(found)
-        raise Failure(f'TESTS="{os.environ.get("TESTS", "tests")}" selects no test of '
-                      'this target' + (f'; its tests belong to {", ".join(theirs)}'
-                                       if theirs else ''))
-    return mine
+    if mine := [test for test in found if belongs(test['marks'], target)]:
+        return mine
+    theirs = {line for test in found for mark, line in ELSEWHERE.items()
+              if mark in test['marks']} or {'make test'} if found else ()
+    raise Failure(f'TESTS="{os.environ.get("TESTS", "tests")}" selects no test of this '
+                  'target' + (f'; its tests belong to {", ".join(sorted(theirs))}'
+                              if theirs else ''))
 
 
 def main(path, *given):

@@ -14,25 +14,19 @@ pytest.register_assert_rewrite('tests.support')
 from tests.support import hugepages
 
 
-class FailuresAtOnce:
-    """Prints why a test failed at once: a run that is ended has no summary."""
-
-    def __init__(self, terminal):
-        self.terminal = terminal
-
-    def pytest_runtest_logreport(self, report):
-        """Print the end of a report."""
-        if report.failed:
-            self.terminal.write_line('\n' + '\n'.join(
-                report.longreprtext.splitlines()[-60:]))
+TERMINAL = []
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    """Print failures where there is a terminal: not in a worker of pytest-xdist."""
-    terminal = config.pluginmanager.get_plugin('terminalreporter')
-    if terminal:
-        config.pluginmanager.register(FailuresAtOnce(terminal))
+    """Find the terminal; a worker of pytest-xdist has none."""
+    TERMINAL[:] = filter(None, [config.pluginmanager.get_plugin('terminalreporter')])
+
+
+def pytest_runtest_logreport(report):
+    """Print why a test failed at once: a run that is ended has no summary."""
+    for terminal in TERMINAL if report.failed else ():
+        terminal.write_line('\n' + '\n'.join(report.longreprtext.splitlines()[-60:]))
 
 
 def pytest_collection_modifyitems(items):

@@ -144,21 +144,16 @@ class Guest(Inside, Balloon, Migration):
 
     def kill(self):
         """End QEMU, keep its own output in build/logs."""
-        if self.agent:
-            self.agent.close()
-            self.agent = None
-        if self._port:
-            self._port.close()
-            self._port = None
+        for connection in filter(None, (self.agent, self._port)):
+            connection.close()
         if self._vm:
             self._vm.kill()
             self.qemu_log.write_text(self._vm.get_log() or '')
         if self._socket_dir:
             self._socket_dir.cleanup()
-            self._socket_dir = None
         if self._cgroup:
             self._cgroup.rmdir()
-            self._cgroup = None
+        self.agent = self._port = self._socket_dir = self._cgroup = None
 
     def log_lines(self):
         """The guest's console so far."""

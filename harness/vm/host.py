@@ -4,10 +4,9 @@
 import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
-from harness.common import BUILD, STOCK
+from harness.common import BUILD, STOCK, capture
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -26,8 +25,7 @@ QEMUS = {'ours': Path(os.environ.get('BALLOON_TEST_QEMU')
 
 def accelerator():
     """'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
-    forced = os.environ.get('ACCEL')
-    if forced:
+    if forced := os.environ.get('ACCEL'):
         return forced
     flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     if not re.search(r'^flags\s*:.*\b(vmx|svm)\b', flags, re.M):
@@ -41,9 +39,7 @@ def accelerator():
 
 def qemu_version(name):
     """What a QEMU says of itself."""
-    out = subprocess.run([QEMUS[name], '--version'], capture_output=True,
-                         text=True, check=True).stdout
-    return re.search(r'version (\S+)', out)[1]
+    return re.search(r'version (\S+)', capture([QEMUS[name], '--version']))[1]
 
 
 def write_qemu_wrapper(path, qemu, *options):

@@ -5,9 +5,7 @@ Properties of QEMU's memory backend after a name replace those of the name:
 "hugetlb-private,prealloc=on". NUMA nodes take turns: "anon+disk-private".
 """
 
-import subprocess
-
-from harness.common import BUILD, Failure
+from harness.common import BUILD, Failure, capture
 from harness.vm.host import MIB
 
 HUGETLBFS = BUILD / 'hugetlbfs'
@@ -42,11 +40,10 @@ def prepare(path):
     if path != str(HUGETLBFS) or HUGETLBFS.is_mount():
         return
     HUGETLBFS.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(['mount', '-t', 'hugetlbfs', '-o', 'pagesize=2M',
-                           'hugetlbfs', HUGETLBFS], capture_output=True, text=True,
-                          check=False)
-    if done.returncode:
-        raise Failure(f'hugetlbfs cannot be mounted (as root?): {done.stderr.strip()}')
+    try:
+        capture(['mount', '-t', 'hugetlbfs', '-o', 'pagesize=2M', 'hugetlbfs', HUGETLBFS])
+    except Failure as failure:
+        raise Failure(f'hugetlbfs cannot be mounted (as root?): {failure}') from None
 
 
 def backend(name, ident, size):

@@ -11,9 +11,6 @@ from harness.vm import GIB, MIB, PAGE, Refused
 from tests.support.journey import CASES, OURS, Journey, ask
 from tests.support.protocol import accepted
 
-HINT = {'free_page_hint': 'on', 'iothread': 'hints',
-        'args': ['-object', 'iothread,id=hints']}
-
 
 @pytest.mark.parametrize('case', CASES, ids=lambda n: CASES[n].__name__)
 def test_nothing_lost(case, seed, tmp_path):
@@ -131,7 +128,8 @@ def test_ballooned_pages_are_skipped(boot):
 
 def test_hint_and_host_request(boot):
     """With both features, host requests are used: the guest keeps its memory."""
-    guest = boot(memory=GIB, **OURS, **HINT)
+    guest = boot(memory=GIB, **OURS, free_page_hint='on', iothread='hints',
+                 args=['-object', 'iothread,id=hints'])
     free_after_use(guest)
     stall = guest.start('stall 64')
     stall.signal(10)

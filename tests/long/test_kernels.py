@@ -12,18 +12,10 @@ from tests.support.accounts import FORMATS, exact_at
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 # In place of what base/kernel.config says.
+DEBUG = 'DEBUG_KERNEL KASAN KASAN_VMALLOC PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_VM ' \
+    'DEBUG_VM_PGFLAGS DEBUG_LIST DEBUG_KMEMLEAK'
 VARIANTS = {
-    'debug': '''
-CONFIG_DEBUG_KERNEL=y
-CONFIG_KASAN=y
-CONFIG_KASAN_VMALLOC=y
-CONFIG_PROVE_LOCKING=y
-CONFIG_DEBUG_ATOMIC_SLEEP=y
-CONFIG_DEBUG_VM=y
-CONFIG_DEBUG_VM_PGFLAGS=y
-CONFIG_DEBUG_LIST=y
-CONFIG_DEBUG_KMEMLEAK=y
-''',
+    'debug': ''.join(f'CONFIG_{name}=y\n' for name in DEBUG.split()),
     'no-balloon-migration': 'CONFIG_BALLOON_MIGRATION=n\n',
     # Huge pages select compaction.
     'no-compaction': 'CONFIG_COMPACTION=n\nCONFIG_TRANSPARENT_HUGEPAGE=n\n',

@@ -3,18 +3,12 @@
 
 from pathlib import Path
 
-from harness.common import BUILD, capture
+from harness.common import BUILD, compile_if_newer
 
 SOURCE = Path(__file__).with_name('slow_device.c')
 LIBRARY = BUILD / 'slow_device.so'
-
-
-def build_library():
-    """Compile the library where its source is newer."""
-    if not LIBRARY.exists() or LIBRARY.stat().st_mtime <= SOURCE.stat().st_mtime:
-        capture(['gcc', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC',
-                 '-pthread', '-o', LIBRARY, SOURCE, '-ldl'])
-    return LIBRARY
+COMPILE = ('gcc', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-pthread',
+           SOURCE, '-ldl')
 
 
 class SlowDevice:
@@ -25,8 +19,8 @@ class SlowDevice:
 
     def __init__(self, folder):
         self._control = Path(folder) / 'slow'
-        self.wrapper = ('env', f'LD_PRELOAD={build_library()}',
-                        f'SLOW_DEVICE={self._control}')
+        compile_if_newer(COMPILE, LIBRARY, SOURCE)
+        self.wrapper = ('env', f'LD_PRELOAD={LIBRARY}', f'SLOW_DEVICE={self._control}')
 
     def hold(self, every=1, seconds=None):
         """Keep every so manieth notification back: so long, or until let_go()."""
