@@ -92,16 +92,12 @@ def result(guest, info):
                       if guest.shape.qemu == 'ours' else {}}
 
 
-def compact_host():
-    """Give every destination the same chance of huge pages, if we may."""
-    with contextlib.suppress(PermissionError, FileNotFoundError):
-        Path('/proc/sys/vm/compact_memory').write_text('1', encoding='ascii')
-
-
 def one_migration(guest):
     """Migrate a guest and throw away what has come; return what it took."""
     target = guest.twin()
-    compact_host()
+    # Every destination has the same chance of huge pages, if we may.
+    with contextlib.suppress(PermissionError, FileNotFoundError):
+        Path('/proc/sys/vm/compact_memory').write_text('1', encoding='ascii')
     guest.resume()
     try:
         target.launch()
@@ -126,11 +122,6 @@ def measure_case(case, size, rounds):
     return found
 
 
-def numbers(text):
-    """'a=1 b=2' as a dict."""
-    return {key: int(value) for key, value in re.findall(r'(\w+)=(\d+)', text)}
-
-
 def one_paid(guest, target, reclaim):
     """Return what stall says of a migration to a target."""
     guest.resume()
@@ -145,9 +136,9 @@ def one_paid(guest, target, reclaim):
     guest.migrate(target, downtime=DOWNTIME)
     stall.end()
     target.check()
-    said = numbers(target.said('stall'))
+    said = re.findall(r'(\w+)=(\d+)', target.said('stall'))
     target.pause()
-    return said
+    return {key: int(value) for key, value in said}
 
 
 def measure_paid(size, rounds):

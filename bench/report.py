@@ -24,22 +24,18 @@ from harness.vm import accelerator, qemu_version
 RESULTS = BUILD / 'results'
 
 
-def cpu_model():
-    """Return the name of the host's CPU."""
-    found = re.search(r'(?m)^model name\s*:\s*(.*)$',
-                      Path('/proc/cpuinfo').read_text(encoding='utf-8'))
-    return found[1] if found else platform.machine()
-
-
 def environment():
     """Return what the numbers are measured on."""
+    machine = re.findall(r'(?m)^model name\s*:\s*(.*)$',
+                         Path('/proc/cpuinfo').read_text(encoding='utf-8'))
     versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
                 for queue in tree.QUEUES}
     return {'date': datetime.datetime.now(datetime.timezone.utc)
             .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
-            'cpus': len(os.sched_getaffinity(0)), 'machine': cpu_model(),
-            'kernel': versions['linux'], 'qemu': versions['qemu'],
-            'qemu_ours': qemu_version('ours'), 'host': platform.release()}
+            'cpus': len(os.sched_getaffinity(0)),
+            'machine': [*machine, platform.machine()][0], 'kernel': versions['linux'],
+            'qemu': versions['qemu'], 'qemu_ours': qemu_version('ours'),
+            'host': platform.release()}
 
 
 def describe_accelerator(head):

@@ -8,14 +8,9 @@ from harness.common import BUILD
 
 @dataclass(frozen=True)
 class Arch:
-    """One architecture, as the kernel, Debian and QEMU name it.
-
-    prefix   of the names of its compilers
-    image    what the kernel's build makes
-    machine  QEMU's, unless a test wants another
-    console  the terminal on the first -serial
-    page     bytes of a page of the guest
-    """
+    """One architecture, as the kernel, Debian and QEMU name it."""
+    # prefix: of the names of its compilers; image: what the kernel's build makes
+    # machine: QEMU's, unless a test wants another; console: on the first -serial
     name: str
     kernel: str
     debian: str

@@ -18,40 +18,35 @@ ON_OFF = {True: 'on', False: 'off'}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a guest is made of; twin() makes others from it.
-
-    qemu, kernel   'ours' or 'stock', or another key of QEMUS and KERNELS
-    memory         bytes of RAM
-    backend        a name of harness/vm/memory.py, with properties if need be
-    nodes, dimm, virtio_mem  see memory_args()
-    append         added to the kernel command line
-    args           added to QEMU's arguments
-    trace          QEMU trace events
-    serial         the agent uses a serial port: slow, but in reach after S3, when
-                   the virtio console of Linux 7.3 is not
-    reboot         a guest that reboots starts again, rather than end QEMU
-    arch           one of ARCHES; for others than x86_64 there is only our pair
-    cgroup         bytes that a memory cgroup of its own lets QEMU have
-    wrapper        words before QEMU's command, such as env VARIABLE=VALUE
-    balloon        properties of the balloon device, or None: no device
-    """
+    """What a guest is made of; twin() makes others from it."""
+    # 'ours' or 'stock', or other keys of QEMUS and KERNELS
     qemu: str = 'ours'
     kernel: str = 'ours'
     memory: int = GIB
+    # A name of harness/vm/memory.py; nodes, dimm and virtio_mem: see memory_args()
     backend: str = 'anon'
     nodes: int = 1
     dimm: int = 0
     virtio_mem: int = 0
+    # Added to the kernel's command line, and to QEMU's arguments
     append: str = ''
     args: tuple = ()
     smp: int = 2
+    # QEMU's trace events
     trace: tuple = ()
     machine: str = None
+    # The agent uses a serial port: slow, but in reach after S3, when the virtio console
+    # of Linux 7.3 is not
     serial: bool = False
+    # A guest that reboots starts again, rather than end QEMU.
     reboot: bool = False
+    # For others than x86_64 there is only our pair.
     arch: str = 'x86_64'
+    # Bytes that a memory cgroup of its own lets QEMU have
     cgroup: int = 0
+    # Words before QEMU's command, such as env VARIABLE=VALUE
     wrapper: tuple = ()
+    # Properties of the balloon device, or None: no device
     balloon: dict = None
 
     @property

@@ -249,11 +249,6 @@ class Hop:
 class Trip:
     """Take a guest from QEMU to QEMU; end it where it is when all is done.
 
-        with Trip(Guest(page_bitmap=True)) as trip:
-            trip.guest.load_balloon()
-            for _ in range(3):
-                hop = trip.go(capabilities=['multifd'])
-
     The kernel's log is checked at each QEMU that the guest leaves.
     """
 

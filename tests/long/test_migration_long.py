@@ -54,19 +54,14 @@ def test_many(case, rng, tmp_path):
     assert done >= STEPS >= 100 / len(CASES)
 
 
-def build_mutant(patch):
-    """Our QEMU with a patch that breaks it; the program's path."""
-    program = mutant.FOLDER / f'qemu-{patch.stem}'
-    return shutil.copy2(mutant.build(patch, 'qemu-system-x86_64'), program)
-
-
 @pytest.mark.alone
 @pytest.mark.parametrize('patch', MUTANTS, ids=lambda patch: patch.stem)
 def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
     """What test_many does tells a QEMU that loses pages from one that does not."""
     # The kernel may be the first to lose a page. If all that is seen of that is a
     # guest that no longer answers, another guest is tried.
-    monkeypatch.setitem(QEMUS, 'mutant', build_mutant(patch))
+    monkeypatch.setitem(QEMUS, 'mutant', shutil.copy2(
+        mutant.build(patch, 'qemu-system-x86_64'), mutant.FOLDER / f'qemu-{patch.stem}'))
     done = 0
     for number in range(GUESTS):
         folder = tmp_path / str(number)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are put into the series on purpose: tests/support/mutants/*.patch.
 
-Queue says to which tree one applies, Caught-by what has to find it: "kunit SUITE", "unit",
-"qtest" (of QEMU) or "migration". What it does comes below.
+Queue says to which tree one applies, Caught-by what has to find it: "kunit SUITE",
+"unit", "qtest" (of QEMU) or "migration". What it does comes below.
 """
 
 import re
