@@ -24,9 +24,6 @@ from harness.common import ROOT, say
 matplotlib.use('svg')
 OUT = ROOT / 'docs' / 'charts'
 TABLES = ROOT / 'docs' / 'results.md'
-TITLES = {'inflate': 'Inflate and deflate (make)',
-          'density': 'How compact the messages are (make)',
-          'blocks': 'Blocks (make bench)', 'migration': 'Live migration (make migration)'}
 
 GREY = '#808890'
 STYLE = {
@@ -117,9 +114,11 @@ def migration(data):
          f"guests of {data['header']['size_gib']:g} GiB; {say_rounds(drawn)}")
 
 
-# Result -> what is drawn of it
-CHARTS = {'inflate': None, 'density': None, 'blocks': guest_size,
-          'migration': migration}
+# Result -> its title, what is drawn of it
+PUBLISHED = {'inflate': ('Inflate and deflate (make)', None),
+           'density': ('How compact the messages are (make)', None),
+           'blocks': ('Blocks (make bench)', guest_size),
+           'migration': ('Live migration (make migration)', migration)}
 
 
 def read(path):
@@ -131,7 +130,7 @@ def write_tables():
     """Write docs/results.md anew from what is published."""
     parts = ['# Results\n\nWritten by `make bench` from the results in `docs/charts`. '
              'Do not edit.\n']
-    for name, title in TITLES.items():
+    for name, (title, _) in PUBLISHED.items():
         data, text = read(OUT / f'{name}.json'), io.StringIO()
         with contextlib.redirect_stdout(text):
             if data and 'changed' in data['header']:
@@ -145,7 +144,7 @@ def write_tables():
 def main():
     """Publish what there is."""
     argparse.ArgumentParser(description=__doc__.split('\n\n', maxsplit=1)[0]).parse_args()
-    for name, draw in CHARTS.items():
+    for name, (_, draw) in PUBLISHED.items():
         path = report.RESULTS / f'{name}.json'
         data, published = read(path), OUT / path.name
         if reason := report.why_not_published(data, read(published)):

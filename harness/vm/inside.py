@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What can be done inside a guest: commands, files, the driver."""
 
+import re
 from contextlib import contextmanager
 
 from harness.limits import COMMAND
@@ -40,12 +41,8 @@ class Inside:
         return self._numbers('/proc/vmstat', 1)
 
     def _numbers(self, path, kilo):
-        result = {}
-        for line in self.read(path).splitlines():
-            words = line.replace(':', ' ').split()
-            unit = kilo if words[-1] == 'kB' else 1
-            result[words[0]] = int(words[1]) * unit
-        return result
+        return {name: int(value) * (kilo if unit else 1) for name, value, unit in re.findall(
+            r'(?m)^(\S+?):?\s+(\d+)( kB)?$', self.read(path))}
 
     def load_balloon(self, timeout=COMMAND):
         """Load the balloon driver and wait until it has taken the device."""
