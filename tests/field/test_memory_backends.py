@@ -23,13 +23,6 @@ KINDS = {f'{backend}{name}': f'{backend}{properties}'
          for backend in HUGE_BACKENDS for name, properties in PROPERTIES.items()}
 
 
-@pytest.fixture(name='pool')
-def fixture_pool():
-    """Huge pages for one guest, and no more."""
-    with hugepages.pool(MEMORY // hugepages.HUGE):
-        yield
-
-
 # -- F1 ---------------------------------------------------------------------
 
 class Loss:
@@ -55,8 +48,10 @@ def lose_pages(request, pair, backend, missing):
     # A guest that clears what it frees writes to all that comes out of the balloon:
     # so it notices that one page is missing.
     loss = Loss()
-    with trial(request, pair, memory=MEMORY, backend=backend,
-               append='init_on_free=1') as guest:
+    # Huge pages for one guest, and no more.
+    with hugepages.pool(MEMORY // hugepages.HUGE), \
+            trial(request, pair, memory=MEMORY, backend=backend,
+                  append='init_on_free=1') as guest:
         fill(guest)
         # The few pages that the guest never touches.
         free, before = hugepages.free(), hugepages.available()
@@ -74,9 +69,8 @@ def lose_pages(request, pair, backend, missing):
 
 
 @pytest.fixture(name='losses', scope='module')
-def fixture_losses(pool):
+def fixture_losses():
     """lose_pages(), once for each guest: two rows look at one."""
-    assert pool is None
     known = {}
 
     def lose(request, pair, kind, missing):
