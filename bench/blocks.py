@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The balloon in blocks: stock against ours, and whether the targets are reached.
 
-"Stock" is the unpatched pair, "ours" the patched one with both features on. What
-the parts measure stands in bench/native.py (native), bench/states.py (idle, fragmented,
-touched) and bench/sizes.py (sizes, huge). Guest kernels have their defaults; all that
-time depends on is measured once more with init_on_alloc=0, without zeroing.
+"Stock" is the unpatched pair, "ours" the patched one with both features on. Guest kernels
+have their defaults; all that time depends on is measured once more with init_on_alloc=0.
 """
 
 import time

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Publish complete results: numbers and charts (SVG) in docs/charts, docs/results.md.
 
-The numbers are JSON files that the benchmarks leave in build/results. What is absent,
-a part, or older than what is published stays as it is. The background is
-transparent and the text mid-grey, for light pages and for dark ones.
+What is absent, a part, or older than what is published stays as it is. Background and
+text are for light pages and for dark ones.
 """
 
 import argparse

@@ -11,14 +11,13 @@ import json
 import os
 import platform
 import re
-import shlex
 import signal
 import sys
 from pathlib import Path
 from statistics import median
 
 from harness import tree
-from harness.common import BUILD, Failure, say
+from harness.common import BUILD, Failure, say, split_words
 from harness.vm import accelerator, qemu_version
 
 RESULTS = BUILD / 'results'
@@ -49,8 +48,6 @@ def describe_host(head):
     return (f"{head['date']}, {head['kernel']}, {head['qemu']}, "
             f"{head['machine']}, {head['cpus']} CPUs")
 
-
-# -- Tables -----------------------------------------------------------------
 
 def cell(values, scale=1.0, digits=0):
     """Return the median and the range of values; '-' if there is none."""
@@ -92,8 +89,6 @@ def table(lines):
                       for i, (text, width) in enumerate(zip(line, widths))).rstrip())
 
 
-# -- Options ----------------------------------------------------------------
-
 def positive(kind):
     """Return a type for argparse: a number of that kind above zero."""
     def parse(text):
@@ -134,13 +129,8 @@ def parse_options(doc, rounds, options, words):
 
 def given_words():
     """Return the words of BENCH= and of the command line."""
-    try:
-        return shlex.split(os.environ.get('BENCH', '')) + sys.argv[1:]
-    except ValueError as error:
-        raise Failure(f'BENCH={os.environ["BENCH"]}: {error}') from None
+    return split_words('BENCH') + sys.argv[1:]
 
-
-# -- Results ----------------------------------------------------------------
 
 def keep(name, data, changed):
     """Write a result to build/results; say where, and whether it is complete."""

@@ -74,8 +74,6 @@ def measure_sizes(args, append):
     return found
 
 
-# -- Huge pages -------------------------------------------------------------
-
 def guest_huge_pages(guest):
     """Return (had, asked for): pages of 2 MiB, nearly as many as memory is free."""
     # What is left is for the shell.
@@ -123,8 +121,6 @@ def measure_huge(args, append):
                     found[key][name].append(value)
     return found
 
-
-# -- The table --------------------------------------------------------------
 
 def per_gib(found, gib, way):
     """Return {pair: seconds per GiB} of guests of a size."""

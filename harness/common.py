@@ -2,6 +2,7 @@
 """Paths, errors, and running commands with a log and a sign of life."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -38,6 +39,15 @@ def jobs():
     if not text.isdecimal() or not int(text):
         raise Failure(f'JOBS={text}: give a whole number above 0')
     return int(text)
+
+
+def split_words(variable, default=''):
+    """Return the words of an environment variable, as a shell reads them."""
+    text = os.environ.get(variable, default)
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Failure(f'{variable}={text}: {error}') from None
 
 
 def tail(path, lines=20):

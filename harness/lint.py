@@ -65,8 +65,6 @@ def run_checker(title, argv, log, cwd=None):
     return (LOGS / log).read_text(encoding='utf-8', errors='replace')
 
 
-# -- Compilers --------------------------------------------------------------
-
 def wanted(machine):
     """Return the options that a configuration adds to base/kernel.config."""
     value = machine.balloon
@@ -130,8 +128,6 @@ def findings(text):
     return Counter(re.sub(r':\d+', '', line) for line in text.splitlines()
                    if re.search(r'\b(warning|error):', line, re.I))
 
-
-# -- Checkers ---------------------------------------------------------------
 
 def build_sparse(folder):
     """Compile sparse, with room for the strings of tracepoints and KUnit."""

@@ -6,13 +6,12 @@ As a program: python3 -m harness.selection FILE WORD... writes them to a file.
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from harness.common import ROOT, Failure
+from harness.common import ROOT, Failure, split_words
 
 PYTHON = '/usr/bin/python3'
 # Marks of tests that make test leaves to other targets.
@@ -22,11 +21,7 @@ ELSEWHERE = {'long': 'make test-long', 'lint': 'make lint', 'arch': 'make test-a
 
 def words():
     """The selection as words for pytest: TESTS, or all tests."""
-    text = os.environ.get('TESTS', 'tests')
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise Failure(f'TESTS={text}: {error}') from None
+    return split_words('TESTS', 'tests')
 
 
 def expression(target):

@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Guests to try balloons on: a kernel, a QEMU, and hands inside the guest.
 
-    with Guest(page_bitmap=True) as guest:
-        guest.load_balloon()
-        guest.balloon_to(1 << 30)
-        print(guest.meminfo()['MemFree'])
-
 Every wait is bounded; what it raises quotes the end of the guest's console.
 """
 

@@ -42,10 +42,6 @@ class Job:
         self.output = output
         self._done.set()
 
-    def follow(self, agent):
-        """Be a command of another agent from now on."""
-        self._agent = agent
-
     @property
     def running(self):
         """Whether the command has not ended yet."""
@@ -179,7 +175,7 @@ class Agent:
         self._end_jobs('another guest has taken over')
         self._numbers, self._jobs = other._numbers, other._jobs
         for job in self._jobs.values():
-            job.follow(self)
+            job._agent = self
         other._jobs = {}
 
     def close(self):

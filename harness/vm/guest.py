@@ -32,14 +32,9 @@ SHAPE = {field.name for field in fields(Shape)} - {'balloon'}
 
 
 class Guest(Inside, Balloon, Migration):
-    """A guest.
-
-    balloon        False: no balloon device at start
-    name           of the log files under build/logs
-    incoming       made by twin(): waits for a guest to migrate to it
-    other keywords those of Shape, and properties of the balloon device, such as
-                   page_bitmap=True
-    """
+    """A guest, made of what Shape has, and of properties such as page_bitmap=True."""
+    # balloon: whether there is a balloon device; name: of log files under build/logs
+    # incoming: made by twin(), waits for a guest to migrate to it
 
     _count = itertools.count(1)
 
@@ -68,8 +63,6 @@ class Guest(Inside, Balloon, Migration):
         guest.shape = replace(self.shape, **changes)
         guest.arch, guest.memory = guest.shape.target, guest.shape.memory
         return guest
-
-    # -- Start and end ------------------------------------------------------
 
     def command_line(self, interactive=False):
         """QEMU's arguments without the QMP connection."""
@@ -162,8 +155,6 @@ class Guest(Inside, Balloon, Migration):
     def console_tail(self):
         """The end of the console, for messages."""
         return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
-
-    # -- Waiting ------------------------------------------------------------
 
     def wait_for(self, condition, what, timeout=COMMAND, interval=0.02):
         """Poll until condition() is true; return its value."""

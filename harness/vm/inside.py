@@ -41,8 +41,8 @@ class Inside:
         return self._numbers('/proc/vmstat', 1)
 
     def _numbers(self, path, kilo):
-        return {name: int(value) * (kilo if unit else 1) for name, value, unit in re.findall(
-            r'(?m)^(\S+?):?\s+(\d+)( kB)?$', self.read(path))}
+        lines = re.findall(r'(?m)^(\S+?):?\s+(\d+)( kB)?$', self.read(path))
+        return {name: int(value) * (kilo if unit else 1) for name, value, unit in lines}
 
     def load_balloon(self, timeout=COMMAND):
         """Load the balloon driver and wait until it has taken the device."""

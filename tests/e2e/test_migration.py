@@ -99,15 +99,10 @@ def travel(boot, guest, **changes):
     return target, guest.migrate(target, downtime=300)
 
 
-def free_after_use(guest):
-    """Have a program write to most of memory, and end."""
-    guest.run(f'memfill {guest.memory * 3 // 4 // MIB}')
-
-
 def test_unused_pages_are_skipped(boot):
     """Most of what was written to and freed is not sent."""
     guest = boot(memory=GIB, **OURS)
-    free_after_use(guest)
+    guest.run('memfill 768')
     target, result = travel(boot, guest)
     assert result['ram']['transferred'] < 200 * MIB
     assert target.run('echo there').strip() == 'there'
@@ -130,7 +125,7 @@ def test_hint_and_host_request(boot):
     """With both features, host requests are used: the guest keeps its memory."""
     guest = boot(memory=GIB, **OURS, free_page_hint='on', iothread='hints',
                  args=['-object', 'iothread,id=hints'])
-    free_after_use(guest)
+    guest.run('memfill 768')
     stall = guest.start('stall 64')
     stall.signal(10)
     guest.wait_for(lambda: 'begun' in guest.said('stall'), 'begun')
@@ -145,7 +140,7 @@ def test_hint_and_host_request(boot):
 def test_guest_without_driver(boot):
     """A guest whose driver is not loaded, or never asks, migrates as ever."""
     guest = boot(load=False, memory=GIB, **OURS)
-    free_after_use(guest)
+    guest.run('memfill 768')
     target, result = travel(boot, guest)
     assert result['ram']['transferred'] > 700 * MIB
     target.load_balloon()

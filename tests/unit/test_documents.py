@@ -12,15 +12,11 @@ from tests.support.files import list_files
 
 pytestmark = pytest.mark.check
 
-DOCUMENTS = [str(path.relative_to(ROOT)) for folder in ('', 'base/', 'docs/')
-             for path in sorted(ROOT.glob(f'{folder}*.md'))]
+DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
+             for folder in ('', 'base/', 'docs/')
+             for path in sorted(ROOT.glob(f'{folder}*.md'))}
 # Made by make, or in a guest.
 ELSEWHERE = ('build/', 'refs/', '/')
-
-
-def read(document):
-    """Return the text of a document."""
-    return (ROOT / document).read_text(encoding='utf-8')
 
 
 def touched():
@@ -46,7 +42,7 @@ def matches(pattern, name):
 def test_paths_exist(document):
     """A path in a document is here, or is a file that a series touches."""
     names = {*list_files(), *touched()}
-    missing = [path for path in sorted(paths_in(read(document)))
+    missing = [path for path in sorted(paths_in(DOCUMENTS[document]))
                if not path.startswith(ELSEWHERE)
                and not any(matches(path, name) for name in names)]
     assert not missing
@@ -56,7 +52,7 @@ def test_paths_exist(document):
 def test_links_lead_somewhere(document):
     """A link to another file leads to one."""
     folder = (ROOT / document).parent
-    missing = [link for link in re.findall(r'\]\(([^)#\s]+)', read(document))
+    missing = [link for link in re.findall(r'\]\(([^)#\s]+)', DOCUMENTS[document])
                if '://' not in link and not (folder / link).exists()]
     assert not missing
 
@@ -64,14 +60,14 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize('document', DOCUMENTS)
 def test_commands_exist(document):
     """A document names no command that make does not have."""
-    used = re.findall(r'(?:`|^    )make ([a-z][a-z-]*)(?=[`\s])', read(document), re.M)
+    used = re.findall(r'(?m)(?:`|^    )make ([a-z][a-z-]*)(?=[`\s])', DOCUMENTS[document])
     # The last is a command of the kernel's make.
     assert not set(used) - {*commands.COMMANDS, 'clean', 'kselftest-install'}
 
 
 def test_every_base_file_is_explained():
     """base/README.md names each file of its folder, and no other."""
-    names = {word for row in re.findall(r'(?m)^\| (`.*?) \|', read('base/README.md'))
+    names = {word for row in re.findall(r'(?m)^\| (`.*?) \|', DOCUMENTS['base/README.md'])
              for word in re.findall(r'`([^`]+)`', row)}
     files = {path.name for path in (ROOT / 'base').iterdir()} - {'README.md'}
     assert names == files
