@@ -13,18 +13,15 @@ from harness.common import say
 from harness.vm import PAGE
 from harness.workloads import disk_args, idle, page_cache, pieces
 
-KEYS = ('pages', 'bytes', 'records', 'messages')
-
 
 def one_inflate(guest):
     """Return what one inflate by half puts on the queue."""
     before = guest.counters()
     guest.balloon_to(guest.memory // 2)
-    after = guest.counters()
-    found = {key: after[f'inflate-{key}'] - before[f'inflate-{key}'] for key in KEYS}
-    return {'bytes/page': found['bytes'] / found['pages'],
-            'records': found['records'], 'messages': found['messages'],
-            'discards': after['discards'] - before['discards']}
+    found = {key: value - before[key] for key, value in guest.counters().items()}
+    return {'bytes/page': found['inflate-bytes'] / found['inflate-pages'],
+            'records': found['inflate-records'], 'messages': found['inflate-messages'],
+            'discards': found['discards']}
 
 
 def measure(args):

@@ -30,12 +30,6 @@ src:*/tests/qtest/fuzz/fuzz.c
 fun:*
 '''
 
-# A finding ends the program that has it. QEMU does not free all at its end.
-SANITIZERS = {
-    'ASAN_OPTIONS': 'detect_leaks=0:allocator_may_return_null=1',
-    'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
-}
-
 # Messages to start from: the examples of docs/protocol.md.
 SET_SEEDS = (
     '01000000080000004523010000000c05',
@@ -65,7 +59,9 @@ TARGETS = {'virtio-balloon-decoders': (SET_SEEDS + ANSWER_SEEDS, 4096),
 
 def sanitizer_environment():
     """The environment in which programs from build/fuzz stop at a finding."""
-    return {**os.environ, **SANITIZERS}
+    # QEMU does not free all at its end.
+    return {**os.environ, 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
+            'ASAN_OPTIONS': 'detect_leaks=0:allocator_may_return_null=1'}
 
 
 def link_firmware():

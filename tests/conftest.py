@@ -13,7 +13,6 @@ pytest.register_assert_rewrite('tests.support')
 # pylint: disable=wrong-import-position
 from tests.support import hugepages
 
-
 TERMINAL = []
 
 

@@ -32,7 +32,6 @@ class Shape:
     append: str = ''
     args: tuple = ()
     smp: int = 2
-    # QEMU's trace events
     trace: tuple = ()
     machine: str = None
     # The agent uses a serial port: slow, but in reach after S3, when the virtio console

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The balloon keeps blocks: whole, in parts, moved, and taken apart by others.
-
-What must hold is the same in both formats, so most of this runs in both; that
-blocks stay whole is true of the packed one only.
-"""
+"""The balloon keeps blocks (packed format): whole, in parts, moved, and taken apart."""
 
 import operator
 import random

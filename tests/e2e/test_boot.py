@@ -7,10 +7,8 @@ import pytest
 
 from harness.vm import GIB, MIB, PAGE
 
-PAIRS = list(itertools.product(('stock', 'ours'), repeat=2))
 
-
-@pytest.mark.parametrize('kernel, qemu', PAIRS)
+@pytest.mark.parametrize('kernel, qemu', itertools.product(('stock', 'ours'), repeat=2))
 def test_legacy_targets(boot, kernel, qemu):
     """Guest, driver and device agree on every target, up and down."""
     guest = boot(kernel=kernel, qemu=qemu, memory=GIB)

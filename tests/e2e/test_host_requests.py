@@ -280,18 +280,12 @@ def test_content_of_free_pages_counts(boot, append):
     assert guest.request('sync')['status'] == 'done'
 
 
-REFUSALS = {
-    'no device': ({'balloon': False}, 'No balloon device'),
-    'property off': ({}, 'host-request=on'),
-    'old driver': ({'host_request': True, 'kernel': 'stock'},
-                   'no balloon driver'),
-}
-
-
-@pytest.mark.parametrize('why', REFUSALS)
-def test_refused(boot, why):
+@pytest.mark.parametrize('options, words', [
+    ({'balloon': False}, 'No balloon device'), ({}, 'host-request=on'),
+    ({'host_request': True, 'kernel': 'stock'}, 'no balloon driver')],
+    ids=['no device', 'property off', 'old driver'])
+def test_refused(boot, options, words):
     """Errors say what is missing."""
-    options, words = REFUSALS[why]
     guest = boot(memory=512 * MIB, **options)
     for kind in ('reclaim', 'sync', 'unused-pages'):
         with pytest.raises(Refused, match=words):

@@ -31,8 +31,7 @@ def test_resident_memory(boot, page_bitmap, backend):
     before = guest.resident()
     guest.balloon_to(GIB)
     assert before - guest.resident() == pytest.approx(GIB, rel=0.05)
-    # It comes back when the guest uses it again (a bit less: the program
-    # leaves the guest some air, each time elsewhere).
+    # It comes back when the guest uses it again, but for what the program leaves it.
     guest.balloon_to(2 * GIB)
     touch_all(guest)
     assert guest.resident() == pytest.approx(before, rel=0.1)

@@ -114,9 +114,8 @@ def test_requests(boot, arch):
 @pytest.mark.parametrize('case', (2, 5), ids=lambda n: CASES[n].__name__)
 def test_migration(arch, case, tmp_path):
     """Freed and ballooned memory is not sent; every page that is used, is."""
-    # churn checks all of its pages at the destination, where the balloon works. It writes
-    # little meanwhile, as that is sent again; so is what else the guest does. Of 1536 MiB
-    # a program has freed 800.
+    # churn writes little meanwhile, as that is sent again; so is what else the guest does.
+    # Of 1536 MiB a program has freed 800.
     with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch) as journey:
         assert journey.go()['ram']['transferred'] < 900 * MIB
         assert journey.guest.request('unused-pages')['status'] == 'done'

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host's pool of huge pages: its size, what is free, and another who takes it.
-
-The pool belongs to the whole host. A test that counts its pages has it alone.
-"""
+"""The host's pool of huge pages, which belongs to whoever tests with it, alone."""
 
 import fcntl
 import mmap

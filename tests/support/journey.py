@@ -32,14 +32,10 @@ class Lost(Exception):
 class Journey(Trip):
     """Take a guest from QEMU to QEMU while churn runs in it.
 
-    case      1 to 6: the state that the guest is in besides
-    seed      of churn
-    folder    for a disk
-    throttle  bytes that are written to it in a second at most
-    options   of Guest
+    case: 1 to 6, the state that the guest is in besides; folder: for a disk
+    throttle: bytes that are written to it in a second at most; options: of Guest
 
-    Each step checks all pages of churn at the destination and the kernel log.
-    Leaving checks once more.
+    Each step, and leaving, checks all pages of churn and the kernel log.
     """
 
     def __init__(self, case, seed, folder, churn=512, rate=100,

@@ -14,19 +14,17 @@ from harness.debian import archive
 
 # (file, first option, last option); all of the file where no options are named.
 GROUPS = (
-    ('mm/Kconfig',), ('mm/Kconfig.debug',), ('mm/damon/Kconfig',),
-    ('security/Kconfig',), ('security/Kconfig.hardening',),
-    ('kernel/power/Kconfig',), ('kernel/Kconfig.kexec',),
+    ('mm/Kconfig',), ('mm/Kconfig.debug',), ('mm/damon/Kconfig',), ('security/Kconfig',),
+    ('security/Kconfig.hardening',), ('kernel/power/Kconfig',), ('kernel/Kconfig.kexec',),
     ('kernel/Kconfig.preempt',), ('kernel/Kconfig.hz',), ('kernel/time/Kconfig',),
-    ('drivers/virtio/Kconfig',),
+    ('drivers/virtio/Kconfig',), ('lib/Kconfig.kasan',), ('lib/Kconfig.kfence',),
+    ('lib/Kconfig.kmsan',), ('lib/Kconfig.ubsan',),
     # Accounting, scheduling, cgroups, namespaces
     ('init/Kconfig', 'VIRT_CPU_ACCOUNTING', 'SCHED_AUTOGROUP'),
     # Debugging of memory, of the scheduler, of data structures
     ('lib/Kconfig.debug', 'DEBUG_OBJECTS', 'CODE_TAGGING'),
     ('lib/Kconfig.debug', 'SCHED_INFO', 'SCHEDSTATS'),
     ('lib/Kconfig.debug', 'DEBUG_LIST', 'DEBUG_MAPLE_TREE'),
-    ('lib/Kconfig.kasan',), ('lib/Kconfig.kfence',), ('lib/Kconfig.kmsan',),
-    ('lib/Kconfig.ubsan',),
     # Hardening and NUMA of this architecture
     ('arch/Kconfig', 'STACKPROTECTOR', 'STACKPROTECTOR_STRONG'),
     ('arch/Kconfig', 'VMAP_STACK', 'RANDOMIZE_KSTACK_OFFSET_DEFAULT'),
