@@ -29,10 +29,10 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_collection_modifyitems(items):
-    """Let tests that take what the host has once run alone, and groups run first."""
+    """Let tests that take the host's huge pages be a group, and groups run first."""
     for item in items:
         if 'huge_pages' in item.fixturenames:
-            item.add_marker(pytest.mark.alone)
+            item.add_marker(pytest.mark.xdist_group('huge pages'))
     # A group is run by one worker: begun last, it would be waited for.
     items.sort(key=lambda item: not item.get_closest_marker('xdist_group'))
 

@@ -37,7 +37,8 @@ def test_blocks_come_back_whole(boot):
         assert sent < pages / 100
 
 
-@LEGACY_LATER
+@pytest.mark.long
+@FORMATS
 def test_sizes_around_block_borders(boot, page_bitmap):
     """Deflate and inflate by every size near that of a block: exact."""
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
@@ -72,7 +73,7 @@ def random_targets(guest, count, seed):
 def test_random_targets(boot, page_bitmap, seed):
     """Targets at random, with exact accounts after each."""
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
-    random_targets(guest, 120 if page_bitmap else 30, seed)
+    random_targets(guest, 60 if page_bitmap else 15, seed)
     guest.balloon_to(512 * MIB)
 
 
@@ -82,7 +83,8 @@ def test_random_targets_long(boot, seed):
     random_targets(boot(memory=512 * MIB, page_bitmap=True), 10000, seed)
 
 
-@LEGACY_LATER
+@pytest.mark.long
+@FORMATS
 def test_filled_compacted_emptied(boot, page_bitmap):
     """Compaction takes blocks apart; what it leaves is given back all the same."""
     # Huge pages are asked for while the balloon holds most of memory: that they
@@ -141,11 +143,13 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         job.end(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         check_totals(guest)
+    assert guest.vmstat()['balloon_migrate'] > 1000
     exact_at(guest, GIB)
     assert in_balloon(guest.counters()) == 0
 
 
-@LEGACY_LATER
+@pytest.mark.long
+@FORMATS
 def test_offline_ballooned_memory(boot, page_bitmap):
     """Memory that is all balloon goes offline: its pages move elsewhere."""
     guest = boot(memory=2 * GIB, page_bitmap=page_bitmap, append='movablecore=1G')

@@ -99,6 +99,7 @@ def test_reclaim_all(cached):
     unharmed(cached)
 
 
+@pytest.mark.long
 def test_reclaim_from_busy_guest(cached):
     """Programs keep their memory while cache is taken away and read again."""
     with cached.background('pattern 150'):

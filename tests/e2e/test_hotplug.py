@@ -2,7 +2,7 @@
 """Memory comes and goes while its pages are in the balloon."""
 
 from harness.vm import GIB, MIB
-from tests.support.accounts import FORMATS, check_totals
+from tests.support.accounts import LEGACY_LATER, check_totals
 
 
 def dimm_guest(boot, **properties):
@@ -20,7 +20,7 @@ def dimm_guest(boot, **properties):
     return guest, plug, online
 
 
-@FORMATS
+@LEGACY_LATER
 def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     """A DIMM whose pages are in the balloon can go; the pages move."""
     guest, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)

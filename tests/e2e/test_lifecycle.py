@@ -3,13 +3,16 @@
 
 import time
 
+import pytest
+
 from harness.vm import GIB, MIB, PAGE, cpu_seconds_of_all
 from harness.workloads import pieces
 from tests.support.accounts import (FORMATS, LEGACY_LATER, check_totals, exact_at,
                                     in_balloon, sizes)
 
 
-@LEGACY_LATER
+@pytest.mark.long
+@FORMATS
 def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     """Compaction moves pages of the balloon; the accounts stay exact."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
@@ -158,7 +161,7 @@ def test_suspend_to_ram(boot, page_bitmap):
     exact_at(guest, GIB)
 
 
-@FORMATS
+@LEGACY_LATER
 def test_hot_unplug_and_plug(boot, page_bitmap):
     """A device that goes with a full balloon leaves the memory behind."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap, machine='pc')

@@ -59,10 +59,10 @@ def test_hugetlb(boot):
 
 @LEGACY_LATER
 def test_pattern(boot, page_bitmap):
-    """What a program owns never changes while the balloon moves 50 times."""
+    """What a program owns never changes while the balloon moves 20 times."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     with guest.background('pattern 256'):
-        for _ in range(50):
+        for _ in range(20):
             guest.balloon_to(420 * MIB)
             guest.balloon_to(900 * MIB)
     assert 'pages checked' in guest.said('pattern')

@@ -35,6 +35,8 @@ SHAPES = {'legacy': ({}, {'host_requests'}),
           'stock kernel': ({'kernel': 'stock'},
                            {'debugfs', 'host_requests', 'tracepoints'}),
           'stock QEMU': ({'qemu': 'stock'}, {'host_requests'})}
+# What they show, "both" shows.
+LATER = ('packed', 'requests', 'oom')
 KTAP = re.compile(r'^(ok|not ok) (\d+) balloon\.(\w+)( # SKIP.*)?$', re.M)
 TARGETS = (896 * MIB, 512 * MIB, 700 * MIB, GIB, 600 * MIB)
 
@@ -96,7 +98,9 @@ def test_installed(program):
         ['balloon:virtio_balloon']
 
 
-@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('shape', [
+    pytest.param(shape, marks=[pytest.mark.long] if shape in LATER else [])
+    for shape in SHAPES])
 def test_selftest(guest_with, shape):
     """All tests of the selftest run; what was negotiated must not be skipped."""
     properties, missing = SHAPES[shape]
