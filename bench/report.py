@@ -27,8 +27,8 @@ def environment():
     """Return what the numbers are measured on."""
     machine = re.findall(r'(?m)^model name\s*:\s*(.*)$',
                          Path('/proc/cpuinfo').read_text(encoding='utf-8'))
-    versions = {queue: ' '.join(tree.base_version(tree.tree(queue)))
-                for queue in tree.QUEUES}
+    versions = {project: ' '.join(tree.base_version(tree.tree(project)))
+                for project in tree.PROJECTS}
     return {'date': datetime.datetime.now(datetime.timezone.utc)
             .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
             'cpus': len(os.sched_getaffinity(0)),

@@ -42,7 +42,7 @@ COMMANDS = {
         the table of live migration (BENCH="--size 2 --cases 13 ...")'''),
     'tree': ('tree.make_trees', '''
         git trees build/src/linux and build/src/qemu: base and patches
-        FORCE=1 puts work in them aside and applies the series anew
+        FORCE=1 puts work in them aside and applies the patches anew
         LINUX_SRC=, QEMU_SRC= name trees of your own to start from'''),
     'refresh': ('refresh.refresh_all', '''
         write patches/ anew from the commits of these trees'''),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import tree
 from harness.arch import OTHERS, X86
-from harness.common import (BUILD, QUEUES, ROOT, SRC, STOCK, Failure, capture,
+from harness.common import (BUILD, PROJECTS, ROOT, SRC, STOCK, Failure, capture,
                             jobs, run_logged, warn)
 from harness.debian import archive, packages
 from harness.initramfs import make_initramfs, modules, packaged_modules
@@ -181,8 +181,8 @@ def build_qemus(title, source, out, log, names, *targets):
 def arches():
     """Our pair for other architectures, in build/arch."""
     packages.install(packages.CROSS)
-    for queue in QUEUES:
-        tree.ensure(queue, strict=False)
+    for project in PROJECTS:
+        tree.ensure(project, strict=False)
     for arch in OTHERS:
         build_kernel(f'kernel for {arch.name}', arch.folder, f'kernel-{arch.name}.log',
                      arch)
@@ -217,8 +217,8 @@ def own_release(version):
 def stock():
     """make stock: build/stock/bzImage and build/stock/qemu-system-x86_64."""
     # The yardstick does not change while its base and its options do not.
-    for queue in QUEUES:
-        tree.ensure(queue, strict=False)
+    for project in PROJECTS:
+        tree.ensure(project, strict=False)
     folder = STOCK / 'src' / 'qemu'
     tree.worktree('qemu', folder, 'base')
     state = hashlib.sha256(repr([tree.rev(folder, 'HEAD'), QEMU_OPTIONS])

@@ -13,7 +13,7 @@ BUILD = ROOT / 'build'
 SRC = BUILD / 'src'
 STOCK = BUILD / 'stock'
 LOGS = BUILD / 'logs'
-QUEUES = ('linux', 'qemu')
+PROJECTS = ('linux', 'qemu')
 
 # What run_logged() has run so far: (title, seconds).
 SPENT = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build and check what the series touch, at any of their commits.
+"""Build and check what the patches touch, after any of them.
 
 build/each/src has worktrees; the folders beside it have objects, one a configuration.
 """
@@ -31,25 +31,19 @@ MACHINES = {
 # What is not in every kernel.
 OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
-# Another user of what the series changes.
+# Another user of what the patches change.
 OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
 
 
-def commits(series='linux'):
-    """Return the commits of a series, and its base before them."""
-    return ['base', *tree.git(tree.tree(series), 'rev-list', '--reverse',
-                              'base..HEAD').split()]
-
-
 def touched(*patterns):
-    """Return the files that the series touches, by their names at its end."""
+    """Return the files that the patches touch, by their names at its end."""
     return tree.git(tree.tree('linux'), 'diff', '--name-only', 'base', 'HEAD',
                     '--', *patterns).split()
 
 
-def checkout(commit, series='linux'):
+def checkout(commit, project='linux'):
     """Check out a commit in the worktree, and no other changes."""
-    tree.worktree(series, SOURCE.with_name(series), commit)
+    tree.worktree(project, SOURCE.with_name(project), commit)
 
 
 def present(*patterns):
@@ -98,7 +92,7 @@ def configure(name):
 
 
 def targets(name):
-    """Return drivers/virtio/, and the objects that the series touches elsewhere."""
+    """Return drivers/virtio/, and the objects that the patches touch elsewhere."""
     config = (FOLDER / name / '.config').read_text().splitlines()
     objects = [file[:-1] + 'o' for file in present('*.c')
                if not file.startswith(('drivers/virtio/', 'tools/'))
@@ -115,7 +109,7 @@ def compile_touched(name, title, *options):
 
 
 def compile_qemu(title):
-    """Build what the QEMU series touches, but the fuzzers; a warning is an error."""
+    """Build what the QEMU patches touch, but the fuzzers; a warning is an error."""
     source = SOURCE.with_name('qemu')
     unit = 'tests/unit/test-virtio-balloon-pages'
     tests = ['tests/qtest/qos-test', *[unit] * (source / f'{unit}.c').exists()]
@@ -174,7 +168,7 @@ def kernel_doc(title):
 
 
 def html(title):
-    """Count Sphinx's warnings of what the series touches, in its documents' folders."""
+    """Count Sphinx's warnings of what the patches touch, in its documents' folders."""
     # A path in /sys makes it read all of Documentation/ABI, which has faults.
     out = FOLDER / 'html'
     shutil.rmtree(out, ignore_errors=True)

@@ -6,79 +6,89 @@ import tempfile
 from pathlib import Path
 
 from harness import tree
-from harness.common import QUEUES, Failure, say, warn
+from harness.common import PROJECTS, Failure, say, warn
 from harness.debian import archive
 
-MARKER = 'The patches and what they touch (kept by "make refresh"):'
+# What follows it in a cover letter is written by make refresh.
+MARKER = 'The patches, and what they touch:'
 
 
-def check_commits(series):
-    """Raise Failure if a tree's commits cannot go into the series."""
-    folder = tree.tree(series)
-    tree.check_usable(series)
+def check_commits(project):
+    """Raise Failure if a tree's commits cannot go into series."""
+    folder = tree.tree(project)
+    tree.check_usable(project)
     if tree.dirty(folder):
-        raise Failure(f'build/src/{series} has changes that are not committed '
+        raise Failure(f'build/src/{project} has changes that are not committed '
                       f'({tree.dirty(folder)[0].strip()}): commit or stash them')
     if tree.git(folder, 'rev-list', '--merges', 'base..HEAD'):
-        raise Failure(f'build/src/{series} has merges: a series is linear')
+        raise Failure(f'build/src/{project} has merges: a series is linear')
     log = tree.git(folder, 'log', '--format=%h %s%x00%b%x01', 'base..HEAD')
     for commit in filter(None, (c.strip() for c in log.split('\1'))):
         subject, body = commit.split('\0', 1)
         if re.match(r'\w+ (fixup|squash|amend)!', subject):
-            raise Failure(f'build/src/{series}: "{subject}" is not squashed yet: '
+            raise Failure(f'build/src/{project}: "{subject}" is not squashed yet: '
                           'git rebase -i --autosquash base')
         if re.search(r'(?m)^Signed-off-by:', body):
-            raise Failure(f'build/src/{series}: "{subject}" is signed off; the '
-                          'person who sends the series does that, at sending')
+            raise Failure(f'build/src/{project}: "{subject}" is signed off; the '
+                          'person who sends a series does that, at sending')
+    for series in tree.series_names(project):
+        if series not in tree.borders(project):
+            raise Failure(f'build/src/{project} has no branch {series}, as there is a '
+                          f'folder patches/{project}/{series}: rename or remove the '
+                          'folder, or make the branch')
 
 
-def refresh_cover(series):
+def refresh_cover(project, series, commits):
     """Keep the count, the list and the diffstat of a cover letter true."""
-    folder = tree.tree(series)
-    path = tree.PATCHES / series / tree.COVER
-    count = len(tree.patch_files(series))
+    folder = tree.tree(project)
+    path = tree.PATCHES / project / series / tree.COVER
+    count = len(tree.patch_files(project, series))
     if not path.exists():
-        if count:
-            warn(f'patches/{series}/{tree.COVER} is still to be written')
+        warn(f'patches/{project}/{series}/{tree.COVER} is still to be written')
         return
     text = path.read_text(encoding='utf-8')
     text = re.sub(r'\[PATCH( [^]]*?)? 0+/\w+\]',
                   lambda m: f"[PATCH{m[1] or ''} {0:0{len(str(count))}}/{count}]",
                   text, count=1)
     head = text.split(MARKER)[0].rstrip()
-    subjects = tree.git(folder, 'log', '--reverse', '--format=  %s', 'base..HEAD')
-    stat = tree.git(folder, 'diff', '--stat=72', '--summary', 'base..HEAD')
+    subjects = tree.git(folder, 'log', '--reverse', '--format=  %s', commits)
+    stat = tree.git(folder, 'diff', '--stat=72', '--summary', commits)
     path.write_text(f'{head}\n\n{MARKER}\n\n{subjects}\n{stat}',
                     encoding='utf-8')
 
 
-def refresh(series):
-    """Write a series anew from the commits of its tree."""
-    check_commits(series)
-    target = tree.PATCHES / series
+def refresh(project):
+    """Write the patches of a project anew from the commits of its tree."""
+    check_commits(project)
+    target = tree.PATCHES / project
     with tempfile.TemporaryDirectory() as temp:
-        new = tree.export(series, Path(temp))
+        new = tree.export(project, Path(temp))
     for name in tree.read_patches(target).keys() - new.keys():
         (target / name).unlink()
     for name, text in new.items():
+        (target / name).parent.mkdir(exist_ok=True)
         if not (target / name).exists() or (target / name).read_bytes() != text:
             (target / name).write_bytes(text)
-    refresh_cover(series)
-    tree.mark_applied(series)
-    _, version = tree.base_version(tree.tree(series))
+    begin = 'base'
+    for series, end in tree.borders(project).items():
+        refresh_cover(project, series, f'{begin}..{end}')
+        begin = end
+    tree.mark_applied(project)
+    _, version = tree.base_version(tree.tree(project))
     if version.startswith('own-'):
-        warn(f'{series}: refreshed on a tree of your own; the recorded base '
+        warn(f'{project}: refreshed on a tree of your own; the recorded base '
              'version stays')
     else:
-        archive.record(series, version)
-    say(f'{series}: {len(new)} patches in patches/{series}')
+        archive.record(project, version)
+    say(f'{project}: {len(new)} patches in {len(tree.series_names(project))} series '
+        f'in patches/{project}')
 
 
 def refresh_all():
     """make refresh: nothing is written unless both trees are fit for it."""
-    for series in QUEUES:
-        if not tree.tree(series).exists():
-            raise Failure(f'there is no build/src/{series}: make tree first')
-        check_commits(series)
-    for series in QUEUES:
-        refresh(series)
+    for project in PROJECTS:
+        if not tree.tree(project).exists():
+            raise Failure(f'there is no build/src/{project}: make tree first')
+        check_commits(project)
+    for project in PROJECTS:
+        refresh(project)

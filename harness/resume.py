@@ -8,7 +8,7 @@ and tests. What another state has passed does not count.
 import hashlib
 
 from harness import tree
-from harness.common import BUILD, QUEUES, ROOT
+from harness.common import BUILD, PROJECTS, ROOT
 
 FINISHED = BUILD / 'test-long.finished'
 # What this run leaves out. It does not change meanwhile: workers collect at any time.
@@ -16,8 +16,8 @@ EARLIER = BUILD / 'test-long.earlier'
 
 
 def state():
-    """A sum of the series, the tests, and what runs them."""
-    parts = [tree.rev(tree.tree(queue), 'HEAD') for queue in QUEUES]
+    """A sum of the trees, the patches, the tests, and what runs them."""
+    parts = [tree.rev(tree.tree(project), 'HEAD') for project in PROJECTS]
     for folder in ('base', 'guest', 'harness', 'patches', 'tests'):
         parts += [f'{path.relative_to(ROOT)} '
                   f'{hashlib.sha256(path.read_bytes()).hexdigest()}'

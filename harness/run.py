@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from bench import report
 from harness import build, common, kunit, resume, selection, tree
-from harness.common import BUILD, QUEUES, ROOT, SRC, jobs, say, warn
+from harness.common import BUILD, PROJECTS, ROOT, SRC, jobs, say, warn
 from harness.debian import packages
 from harness.selection import PYTHON
 
@@ -82,8 +82,8 @@ def check():
 def sources():
     """What make lint needs: trees, compilers, checkers."""
     packages.install(packages.LINTING)
-    for queue in QUEUES:
-        tree.ensure(queue, strict=False)
+    for project in PROJECTS:
+        tree.ensure(project, strict=False)
 
 
 def lint():

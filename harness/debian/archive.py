@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from harness.common import BUILD, QUEUES, ROOT, Failure, say, warn
+from harness.common import BUILD, PROJECTS, ROOT, Failure, say, warn
 from harness.debian import apt
 
 DOWNLOAD = BUILD / 'download'
@@ -33,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """One version that a suite has. 'newer': not what the series was made for."""
+    """One version that a suite has. 'newer': not what the patches were made for."""
     suite: str
     package: str
     version: str
@@ -52,7 +52,7 @@ def load(key):
 
 
 def record(key, version):
-    """Write the version on which a series was refreshed; print it if it changed."""
+    """Write the version on which the patches were refreshed; print it if it changed."""
     path = ROOT / 'base' / f'{key}.conf'
     text = path.read_text(encoding='utf-8')
     new = re.sub(r'(?m)^recorded = .*$', f'recorded = {version}', text)
@@ -67,7 +67,7 @@ def upstream(version):
 
 
 def accepted(source, version):
-    """Return whether a version is one that the series is made for."""
+    """Return whether a version is one that the patches are made for."""
     return any(fnmatch.fnmatchcase(upstream(version), glob) for glob in source.accept)
 
 
@@ -92,7 +92,7 @@ def search(source):
     if source.newer:
         yield from search_newer(source, reached, tried)
     own = f'. Name a tree of your own: make {source.key.upper()}_SRC=/path/to/' \
-        f'{source.key}' if source.key in QUEUES else ''
+        f'{source.key}' if source.key in PROJECTS else ''
     raise Failure(f"no {source.name} {' or '.join(source.accept)} to be had. Tried "
                   + '; '.join(tried) + own)
 
@@ -115,7 +115,7 @@ def search_newer(source, suites, tried):
     for package, version in sorted(later, key=by_version):
         suite = later[package, version]
         yield Found(suite, package, version, True)
-        tried.append(f'{suite}: {package} {version} (newer; the series does '
+        tried.append(f'{suite}: {package} {version} (newer; a patch does '
                      'not apply to it exactly)')
 
 
@@ -174,7 +174,7 @@ def fetch(source):
 
 def fetch_all():
     """make fetch: download what the trees are made from."""
-    for key in QUEUES:
+    for key in PROJECTS:
         fetch(load(key))
 
 

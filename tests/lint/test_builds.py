@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every patch builds alone, with W=1 and without a warning that the base does not have.
 
-Built is what the series touches, after each patch: Linux for each architecture and as the
-driver may be set, QEMU for x86-64 and s390x.
+Built is what the patches touch, after each patch: Linux for each architecture and as the
+driver may be set, QEMU for x86-64 and s390x. A series that does
+not need all that come before it is built without them, too.
 """
 
 import functools
@@ -15,14 +16,15 @@ from harness import lint, tree
 pytestmark = pytest.mark.lint
 
 
-def numbers(series):
-    """Return the numbers of a series' patches; the trees are not needed."""
-    return range(1, len(tree.patch_files(series)) + 1)
+def patches(project):
+    """Return what to build: after which commits of a tree, named by series and patch."""
+    return [pytest.param(number, id=f'{path.parent.name}/{path.name[:4]}')
+            for number, path in enumerate(tree.patch_files(project), 1)]
 
 
 def warnings(number, name):
     """Build a commit; count its warnings."""
-    lint.checkout(lint.commits()[number])
+    lint.checkout(tree.commits('linux')[number])
     return lint.findings(lint.compile_touched(name, f'patch {number:04}'))
 
 
@@ -34,23 +36,54 @@ def known(name):
 
 
 @pytest.mark.parametrize('name', lint.MACHINES)
-@pytest.mark.parametrize('number', numbers('linux'), ids=lambda number: f'{number:04}')
+@pytest.mark.parametrize('number', patches('linux'))
 def test_patch(number, name):
     """The patch compiles and adds no warning."""
     before = known(name)
     assert not warnings(number, name) - before
 
 
-@pytest.mark.parametrize('number', numbers('qemu'), ids=lambda number: f'{number:04}')
+@pytest.mark.parametrize('number', patches('qemu'))
 def test_qemu_patch(number):
     """The patch compiles, without a warning."""
-    lint.checkout(lint.commits('qemu')[number], 'qemu')
+    lint.checkout(tree.commits('qemu')[number], 'qemu')
     lint.compile_qemu(f'QEMU patch {number:04}')
+
+
+def alone(project):
+    """Return the series that do not stand on all that come before them."""
+    names = tree.series_names(project)
+    return [series for number, series in enumerate(names)
+            if tree.below(project, series) != names[:number]]
+
+
+def check_out_alone(project, series):
+    """Check out a series on what it stands on, and no more."""
+    lint.checkout('base', project)
+    folder = lint.SOURCE.with_name(project)
+    assert tree.apply(project, folder, False,
+                      [*tree.below(project, series), series]) == ''
+
+
+@pytest.mark.parametrize('series', alone('linux'))
+def test_series_alone(series):
+    """A series builds without those before it that it does not need."""
+    before = known('x86_64')
+    check_out_alone('linux', series)
+    text = lint.compile_touched('x86_64', f'{series} alone')
+    assert not lint.findings(text) - before
+
+
+@pytest.mark.parametrize('series', alone('qemu'))
+def test_qemu_series_alone(series):
+    """The same of QEMU."""
+    check_out_alone('qemu', series)
+    lint.compile_qemu(f'QEMU {series} alone')
 
 
 def test_modules():
     """Driver and tests can be modules: what they use of the kernel is exported."""
-    lint.checkout(lint.commits()[-1])
+    lint.checkout('HEAD')
     lint.configure('x86_64-m')
     lint.run_checker('modules, x86_64-m',
                      [*lint.make('x86_64-m'), 'vmlinux', 'modules'], 'each-modules.log')
@@ -62,5 +95,5 @@ def test_modules():
 @pytest.mark.parametrize('name', lint.MACHINES)
 def test_options(name):
     """What was built is what it is called."""
-    lint.checkout(lint.commits()[-1])
+    lint.checkout('HEAD')
     assert not lint.configure(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux series.
+"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux patches.
 
 Nothing that they do not say of the base. And they find what is put in for them to find.
 """
@@ -16,11 +16,11 @@ DRIVER = 'drivers/virtio/virtio_balloon.c'
 
 
 def added(check):
-    """What a checker counts of the series, and does not of the base."""
+    """What a checker counts of the patches, and does not of the base."""
     lint.checkout('base')
     before = check('base')
-    lint.checkout(lint.commits()[-1])
-    return check('series') - before
+    lint.checkout('HEAD')
+    return check('patches') - before
 
 
 @pytest.fixture(name='fault')
@@ -29,21 +29,21 @@ def fixture_fault():
     path = lint.SOURCE / DRIVER
 
     def put(old, new):
-        lint.checkout(lint.commits()[-1])
+        lint.checkout('HEAD')
         text, count = re.subn(old, new, path.read_text(encoding='utf-8'), count=1)
         assert count, f'{DRIVER} has no {old}'
         path.write_text(text, encoding='utf-8')
 
     yield put
-    lint.checkout(lint.commits()[-1])
+    lint.checkout('HEAD')
 
 
 def test_sparse():
     """sparse, which checks byte order, adds nothing; no error ends it early."""
     lint.checkout('base')
     before = lint.run_sparse('base')
-    lint.checkout(lint.commits()[-1])
-    after = lint.run_sparse('series')
+    lint.checkout('HEAD')
+    after = lint.run_sparse('patches')
     assert 'error:' not in before + after
     assert f'CHECK   {DRIVER}' in before and f'CHECK   {DRIVER}' in after
     assert not lint.findings(after) - lint.findings(before)
@@ -74,5 +74,5 @@ def test_kernel_doc():
 
 
 def test_documentation():
-    """The folders of documentation that the series touches, as HTML."""
+    """The folders of documentation that the patches touch, as HTML."""
     assert not added(lint.html)

@@ -8,7 +8,7 @@ from concurrent import futures
 import pytest
 
 from harness import tree
-from harness.common import QUEUES, jobs
+from harness.common import PROJECTS, jobs
 
 pytestmark = pytest.mark.lint
 
@@ -18,19 +18,20 @@ CHECKPATCH = {
     'qemu': ['--no-signoff', '--terse'],
 }
 # QEMU asks whether a script imported a header from a Linux release; ours comes
-# from the other series.
+# from the other project.
 IMPORTED = 'imported from Linux, are you using'
 # mm's names of page flags.
 ALLOWED = (IMPORTED, 'Avoid CamelCase: <__ClearPageOffline>')
-PATCHES = [(series, path) for series in QUEUES for path in tree.patch_files(series)]
+PATCHES = [(project, path) for project in PROJECTS
+           for path in tree.patch_files(project)]
 
 
-def checkpatch(series, patch):
+def checkpatch(project, patch):
     """checkpatch's (exit status, lines)."""
     # Its helpers want Debian's Python, whatever else is on the PATH.
     env = {**os.environ, 'PATH': f"/usr/bin:{os.environ['PATH']}"}
-    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[series], patch],
-                          cwd=tree.tree(series), capture_output=True, text=True,
+    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[project], patch],
+                          cwd=tree.tree(project), capture_output=True, text=True,
                           env=env, check=False)
     return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
 
@@ -39,12 +40,12 @@ def checkpatch(series, patch):
 def fixture_verdicts():
     """Futures for all patches: it takes seconds for each."""
     with futures.ThreadPoolExecutor(jobs()) as pool:
-        yield {patch: pool.submit(checkpatch, series, patch)
-               for series, patch in PATCHES}
+        yield {patch: pool.submit(checkpatch, project, patch)
+               for project, patch in PATCHES}
 
 
 @pytest.mark.parametrize('patch', [path for _, path in PATCHES],
-                         ids=[f'{q}-{p.name[:4]}' for q, p in PATCHES])
+                         ids=[f'{q}/{p.parent.name}/{p.name[:4]}' for q, p in PATCHES])
 def test_checkpatch(patch, verdicts):
     """checkpatch finds nothing to say."""
     status, lines = verdicts[patch].result()

@@ -62,9 +62,9 @@ def test_caught(patch, request, tmp_path):
 
 @pytest.mark.parametrize('suite', sorted({
     mutant.header(patch, 'Caught-by').split()[1] for patch in PATCHES
-    if mutant.header(patch, 'Queue') == 'linux'}))
+    if mutant.header(patch, 'Tree') == 'linux'}))
 def test_nothing_found_without_fault(suite):
-    """The same way of looking finds nothing in the series as it is."""
+    """The same way of looking finds nothing in the tree as it is."""
     assert not by_kunit(f'none-{suite}', suite)
 
 

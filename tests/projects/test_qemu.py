@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's own tests of what the series adds, from QEMU's test tree."""
+"""QEMU's own tests of what the patches add, from QEMU's test tree."""
 
 import os
 import signal

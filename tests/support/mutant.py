@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults that are put into the series on purpose: tests/support/mutants/*.patch.
+"""Faults that are put into the patched trees on purpose: tests/support/mutants/*.patch.
 
-Queue says to which tree one applies, Caught-by what has to find it: "kunit SUITE",
+Tree says to which tree one applies, Caught-by what has to find it: "kunit SUITE",
 "unit", "qtest" (of QEMU) or "migration". What it does comes below.
 """
 
@@ -24,10 +24,10 @@ def header(patch, key):
 
 def source(patch):
     """Return a worktree of the tree with the fault, and no other change, in it."""
-    # One worktree for each series serves all its faults: little is built again.
-    series = header(patch, 'Queue')
-    folder = FOLDER / 'src' / series
-    tree.worktree(series, folder, 'HEAD')
+    # One worktree for each tree serves all its faults: little is built again.
+    project = header(patch, 'Tree')
+    folder = FOLDER / 'src' / project
+    tree.worktree(project, folder, 'HEAD')
     tree.git(folder, 'apply', patch)
     return folder
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from harness import fuzz, tree
-from harness.common import QUEUES, ROOT
+from harness.common import PROJECTS, ROOT
 from harness.vm import MIB
 from tests.support import protocol
 
@@ -21,10 +21,10 @@ UNNAMED = {'VIRTIO_BALLOON_PAGES_SHIFT_MASK', 'VIRTIO_BALLOON_PAGES_BITMAP',
            'VIRTIO_BALLOON_RECLAIM_ALL'}
 
 
-def defined(series):
-    """Return {name: value} that a series adds to the header of the device."""
+def defined(project):
+    """Return {name: value} that the patches of a project add to the header of the device."""
     names = {}
-    for path in tree.patch_files(series):
+    for path in tree.patch_files(project):
         for part in path.read_text(encoding='utf-8').split('\ndiff --git ')[1:]:
             if re.match(r'\S+linux/virtio_balloon\.h ', part):
                 names |= re.findall(
@@ -47,9 +47,9 @@ def documented():
     return names | {f'{prefix}MIN': low, f'{prefix}MAX': high}
 
 
-def test_both_series_define_the_same():
+def test_both_projects_define_the_same():
     """The header that QEMU gets has the numbers of Linux."""
-    first, second = map(defined, QUEUES)
+    first, second = map(defined, PROJECTS)
     assert len(first) > 20
     assert first == second
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness import __main__ as commands
 from harness import tree
-from harness.common import QUEUES, ROOT
+from harness.common import PROJECTS, ROOT
 from tests.support.files import list_files
 
 pytestmark = pytest.mark.check
@@ -20,8 +20,8 @@ ELSEWHERE = ('build/', 'refs/', '/')
 
 
 def touched():
-    """Return the files that the series touch, in Linux and in QEMU."""
-    return {name for series in QUEUES for path in tree.patch_files(series)
+    """Return the files that the patches touch, in Linux and in QEMU."""
+    return {name for project in PROJECTS for path in tree.patch_files(project)
             for name in re.findall(r'(?m)^diff --git a/\S+ b/(\S+)', path.read_text())}
 
 
@@ -40,7 +40,7 @@ def matches(pattern, name):
 
 @pytest.mark.parametrize('document', DOCUMENTS)
 def test_paths_exist(document):
-    """A path in a document is here, or is a file that a series touches."""
+    """A path in a document is here, or is a file that a patch touches."""
     names = {*list_files(), *touched()}
     missing = [path for path in sorted(paths_in(DOCUMENTS[document]))
                if not path.startswith(ELSEWHERE)

@@ -54,7 +54,7 @@ def options(path, first='', last=''):
 
 
 def added():
-    """The options that the series adds."""
+    """The options that the patches add."""
     return {name for patch in tree.patch_files('linux') for name in re.findall(
         r'(?m)^\+config (\w+)', patch.read_text(encoding='utf-8'))}
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness import tree
-from harness.common import QUEUES
+from harness.common import PROJECTS
 from harness.debian import archive
 from tests.support import mutant
 from tests.support.files import list_files
@@ -28,40 +28,49 @@ def test_qemu_has_the_header_of_linux(tmp_path):
 
 @pytest.fixture(name='touched')
 def fixture_touched(request, tmp_path):
-    """A series, and a worktree of its base with the files that it touches."""
-    series = request.param
-    files = {name for path in tree.patch_files(series) for name in re.findall(
+    """A project, and a worktree of its base with the files that its patches touch."""
+    project = request.param
+    files = {name for path in tree.patch_files(project) for name in re.findall(
         r'(?m)^diff --git a/(\S+)', path.read_text(encoding='utf-8'))}
-    folder = tmp_path / series
+    folder = tmp_path / project
     # What a patch says beside @@ depends on .gitattributes.
-    tree.worktree(series, folder, 'base',
+    tree.worktree(project, folder, 'base',
                   ['.gitattributes', *sorted(f'/{name}' for name in files)])
-    yield series, folder
-    tree.git(tree.tree(series), 'worktree', 'remove', '--force', folder)
+    yield project, folder
+    tree.git(tree.tree(project), 'worktree', 'remove', '--force', folder)
 
 
-@pytest.mark.parametrize('touched', QUEUES, indirect=True)
+@pytest.mark.parametrize('touched', PROJECTS, indirect=True)
 def test_applies_and_round_trips(touched, tmp_path, monkeypatch):
     """Plain git am takes every patch where it says, and refresh gives it back."""
-    series, folder = touched
-    conf = archive.load(series)
+    project, folder = touched
+    conf = archive.load(project)
     _, version = tree.base_version(folder)
-    assert tree.apply(series, folder, tree.must_be_exact(conf, version)) == ''
+    assert tree.apply(project, folder, tree.must_be_exact(conf, version)) == ''
     if version == conf.recorded:
         monkeypatch.setattr(tree, 'tree', lambda _: folder)
-        (tmp_path / 'out').mkdir()
-        assert tree.export(series, tmp_path / 'out') == \
-            tree.read_patches(tree.PATCHES / series)
+        assert tree.export(project, tmp_path / 'out', tree.counted(project)) == \
+            tree.read_patches(tree.PATCHES / project)
+
+
+@pytest.mark.parametrize('touched', PROJECTS, indirect=True)
+def test_series_apply_alone(touched):
+    """Each series applies to no more than what its cover letter names."""
+    project, folder = touched
+    for series in tree.series_names(project):
+        tree.git(folder, 'reset', '-q', '--hard', 'base')
+        names = [*tree.below(project, series), series]
+        assert tree.apply(project, folder, False, names) == '', series
 
 
 def test_no_upstream_file():
     """No source file of this repository has the name of one in the trees."""
-    for series in QUEUES:
+    for project in PROJECTS:
         for name in list_files('*.c', '*.h'):
-            assert not (tree.tree(series) / name).exists(), name
+            assert not (tree.tree(project) / name).exists(), name
 
 
 @pytest.mark.parametrize('patch', mutant.MUTANTS, ids=lambda patch: patch.stem)
 def test_mutants_apply(patch):
     """The faults that make test-long puts in on purpose can be put in."""
-    tree.git(tree.tree(mutant.header(patch, 'Queue')), 'apply', '--check', patch)
+    tree.git(tree.tree(mutant.header(patch, 'Tree')), 'apply', '--check', patch)
