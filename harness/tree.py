@@ -99,6 +99,13 @@ def below(project, series):
     return sorted({*names, *(more for name in names for more in below(project, name))})
 
 
+def alone(project):
+    """Return {series: those that it needs} where these are not all before it."""
+    names = series_names(project)
+    return {series: below(project, series) for number, series in enumerate(names)
+            if below(project, series) != names[:number]}
+
+
 # -- Making a tree ----------------------------------------------------------
 
 def unhide(folder):

@@ -50,13 +50,6 @@ def test_qemu_patch(number):
     lint.compile_qemu(f'QEMU patch {number:04}')
 
 
-def alone(project):
-    """Return the series that do not stand on all that come before them."""
-    names = tree.series_names(project)
-    return [series for number, series in enumerate(names)
-            if tree.below(project, series) != names[:number]]
-
-
 def check_out_alone(project, series):
     """Check out a series on what it stands on, and no more."""
     lint.checkout('base', project)
@@ -65,7 +58,7 @@ def check_out_alone(project, series):
                       [*tree.below(project, series), series]) == ''
 
 
-@pytest.mark.parametrize('series', alone('linux'))
+@pytest.mark.parametrize('series', tree.alone('linux'))
 def test_series_alone(series):
     """A series builds without those before it that it does not need."""
     before = known('x86_64')
@@ -74,7 +67,7 @@ def test_series_alone(series):
     assert not lint.findings(text) - before
 
 
-@pytest.mark.parametrize('series', alone('qemu'))
+@pytest.mark.parametrize('series', tree.alone('qemu'))
 def test_qemu_series_alone(series):
     """The same of QEMU."""
     check_out_alone('qemu', series)

@@ -37,7 +37,10 @@ def test_cover_letter_lists_the_patches(project, series):
         subject = re.search(r'(?ms)^Subject: \[PATCH\] (.*?)\n(?=\S|\n)',
                             path.read_text())[1].replace('\n ', ' ')
         assert f'  {subject}\n' in cover
-    assert set(tree.below(project, series)) < set(tree.series_names(project))
+    text = cover.split(refresh.MARKER)[0].split('\n\n', 1)[1]
+    assert max(map(len, text.splitlines())) <= 72
+    assert series not in tree.below(project, series)
+    assert len(files) <= 12
 
 
 @pytest.mark.parametrize('project, series', FOLDERS.values(), ids=FOLDERS)

@@ -57,10 +57,9 @@ def test_applies_and_round_trips(touched, tmp_path, monkeypatch):
 def test_series_apply_alone(touched):
     """Each series applies to no more than what its cover letter names."""
     project, folder = touched
-    for series in tree.series_names(project):
+    for series, needed in tree.alone(project).items():
         tree.git(folder, 'reset', '-q', '--hard', 'base')
-        names = [*tree.below(project, series), series]
-        assert tree.apply(project, folder, False, names) == '', series
+        assert tree.apply(project, folder, False, [*needed, series]) == '', series
 
 
 def test_no_upstream_file():
