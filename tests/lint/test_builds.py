@@ -2,8 +2,8 @@
 """Every patch builds alone, with W=1 and without a warning that the base does not have.
 
 Built is what the patches touch, after each patch: Linux for each architecture and as the
-driver may be set, QEMU for x86-64 and s390x. A series that does
-not need all that come before it is built without them, too.
+driver may be set, QEMU for x86-64 and s390x. A series that does not need all
+that come before it is built without them, too.
 """
 
 import functools
