@@ -28,6 +28,8 @@ def pytest_runtest_logreport(report):
         terminal.write_line('\n' + '\n'.join(report.longreprtext.splitlines()[-60:]))
 
 
+# Before pytest-xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Let tests that take the host's huge pages be a group, and groups run first."""
     for item in items:
