@@ -17,7 +17,9 @@ EARLIER = BUILD / 'test-long.earlier'
 
 def state():
     """A sum of the trees, the patches, the tests, and what runs them."""
-    parts = [tree.rev(tree.tree(project), 'HEAD') for project in PROJECTS]
+    parts = [text for project in PROJECTS
+             for text in (tree.rev(tree.tree(project), 'HEAD'),
+                          tree.git(tree.tree(project), 'diff', 'HEAD'))]
     for folder in ('base', 'guest', 'harness', 'patches', 'tests'):
         parts += [f'{path.relative_to(ROOT)} '
                   f'{hashlib.sha256(path.read_bytes()).hexdigest()}'

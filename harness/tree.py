@@ -18,23 +18,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.common import (BUILD, PROJECTS, ROOT, SRC, STOCK, Failure, capture,
-                            run_logged, say, warn)
+from harness import upstream
+from harness.common import BUILD, PROJECTS, ROOT, SRC, STOCK, Failure, say, warn
 from harness.debian import apt, archive
+from harness.git import FIXED, PLAIN, dirty, git, rev
 
 PATCHES = ROOT / 'patches'
 COVER = '0000-cover-letter.txt'
 # How the name of a series begins: its number.
 NUMBER = '[0-9][0-9]-'
 APPLIED = 'refs/queue/applied'
-
-# Base commits and committers are the same on every machine.
-FIXED = {'GIT_AUTHOR_NAME': 'upstream', 'GIT_AUTHOR_EMAIL': 'upstream@localhost',
-         'GIT_COMMITTER_NAME': 'queue', 'GIT_COMMITTER_EMAIL': 'queue@localhost',
-         'GIT_AUTHOR_DATE': '2000-01-01T00:00:00Z',
-         'GIT_COMMITTER_DATE': '2000-01-01T00:00:00Z'}
-# The user's git configuration must not change what patches look like.
-PLAIN = {'GIT_CONFIG_GLOBAL': '/dev/null', 'GIT_CONFIG_NOSYSTEM': '1'}
 FORMAT = ('format-patch', '-q', '--no-numbered', '--zero-commit',
           '--no-signature', '--full-index', '--no-attach', '--no-thread',
           '--no-base', '--no-notes', '--no-cover-letter', '--find-renames',
@@ -44,26 +37,6 @@ FORMAT = ('format-patch', '-q', '--no-numbered', '--zero-commit',
 def tree(project):
     """Return the path of a project's tree."""
     return SRC / project
-
-
-def git(folder, *argv, env=None):
-    """Run git in a folder, free of the user's configuration."""
-    return capture(['git', '-C', folder, *argv],
-                   env={**os.environ, **PLAIN, **(env or {})})
-
-
-def rev(folder, name):
-    """Return the commit that a name stands for, or '' if there is none."""
-    done = subprocess.run(['git', '-C', str(folder), 'rev-parse', '-q',
-                           '--verify', f'{name}^{{commit}}'], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          check=False)
-    return done.stdout.strip()
-
-
-def dirty(folder):
-    """Return the files that differ from HEAD or are unknown to git."""
-    return git(folder, 'status', '--porcelain').splitlines()
 
 
 def base_version(folder):
@@ -106,106 +79,13 @@ def alone(project):
             if below(project, series) != names[:number]}
 
 
-# -- Making a tree ----------------------------------------------------------
-
-def unhide(folder):
-    """Take out of .gitignore what hides every file of Debian's kernel source.
-
-    Debian keeps other files in git than we do. With its lines in place, git
-    would neither show nor add a file that a patch is to create.
-    """
-    ignore = folder / '.gitignore'
-    text = ignore.read_text(encoding='utf-8') if ignore.exists() else ''
-    ours, found, _ = text.partition('\n#\n# Debian packaging:')
-    if found:
-        ignore.write_text(ours + '\n', encoding='utf-8')
-
-
-def commit_base(folder, subject):
-    """Make the one commit that a tree starts from."""
-    unhide(folder)
-    git(folder, 'init', '-q', '-b', 'master')
-    for key, value in (('core.looseCompression', '1'), ('gc.auto', '0'),
-                       ('core.fsync', 'none')):
-        git(folder, 'config', key, value)
-    run_logged(f'{subject}: into git', ['git', '-C', folder, 'add', '-Af', '.'],
-               f'git-add-{folder.parent.name}.log')
-    git(folder, 'commit', '-q', '-m', subject, env=FIXED)
-    git(folder, 'tag', 'base')
-    git(folder, 'update-ref', APPLIED, 'HEAD')
-
-
-def own_version(folder):
-    """Return the version of a tree that the user named."""
-    version = folder / 'VERSION'
-    if version.is_file():
-        return version.read_text().strip()
-    text = (folder / 'Makefile').read_text() \
-        if (folder / 'Makefile').is_file() else ''
-    parts = [re.search(rf'(?m)^{key} = *(\d+)', text)
-             for key in ('VERSION', 'PATCHLEVEL', 'SUBLEVEL')]
-    return '.'.join(part[1] for part in parts if part) or 'unknown'
-
-
-def from_own(conf, own, part):
-    """Copy the tree that LINUX_SRC= or QEMU_SRC= names, at its HEAD."""
-    own = Path(own).expanduser().resolve()
-    if not own.is_dir():
-        raise Failure(f'{conf.key.upper()}_SRC={own}: there is no such folder')
-    folder = part / 'tree'
-    if (own / '.git').exists():
-        folder.mkdir(parents=True)
-        capture(['sh', '-c', 'git -C "$0" archive HEAD | tar -x -C "$1"',
-                 own, folder])
-    else:
-        part.mkdir(parents=True)
-        shutil.copytree(own, folder, symlinks=True)
-    commit_base(folder, f'{conf.name} own-{own_version(folder)}')
-    return folder
-
-
-def from_archive(conf, part):
-    """Download, unpack and commit the first version that serves.
-
-    A newer release serves only if the patches apply to it exactly; leaves them
-    unapplied in any case.
-    """
-    ready = archive.downloaded(conf)
-    candidates = [ready] if ready else archive.search(conf)
-    for found in candidates:
-        if found is not ready:
-            archive.download(conf, found)
-        try:
-            folder = archive.unpack(conf, part)
-        except Failure as failure:
-            shutil.rmtree(archive.DOWNLOAD / conf.key, ignore_errors=True)
-            raise Failure(f'{conf.name}: unpacking failed: {failure}') \
-                from failure
-        version = archive.upstream(found.version)
-        commit_base(folder, f'{conf.name} {version}')
-        if not found.newer:
-            say(f'{conf.name}: {version} from {found.suite}')
-            return folder
-        problem = apply(conf.key, folder, exact=True)
-        if not problem:
-            warn(f'{conf.name} {conf.accept[0]} is gone from the archive; using '
-                 f'{version} from {found.suite}, to which every patch applies')
-            git(folder, 'reset', '-q', '--hard', 'base')
-            return folder
-        warn(f'{conf.name} {version} does not serve: {problem}')
-        shutil.rmtree(archive.DOWNLOAD / conf.key)
-        if found is ready:
-            return from_archive(conf, part)
-    raise Failure(f'no {conf.name} to be had')
-
-
 def create(project):
     """Make a tree with its base commit; it appears only when complete."""
-    conf = archive.load(project)
     part = SRC / f'{project}.part'
     shutil.rmtree(part, ignore_errors=True)
-    own = os.environ.get(f'{project.upper()}_SRC')
-    folder = from_own(conf, own, part) if own else from_archive(conf, part)
+    folder = upstream.make_base(archive.load(project), part, lambda folder: apply(
+        project, folder, exact=True))
+    git(folder, 'update-ref', APPLIED, 'HEAD')
     folder.rename(tree(project))
     shutil.rmtree(part)
 
@@ -415,6 +295,10 @@ def ensure(project, force=False, strict=True):
         reapply(project)
         return
     check_usable(project)
+    own = upstream.own_source(project)
+    if own and not base_version(folder)[1].startswith('own-'):
+        warn(f'{project}: {own} is not used, since there is a build/src/{project}: '
+             'make clean-src first')
     if same(project) and not (force and dirty(folder)):
         mark_applied(project)
         return

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import refresh, tree
+from harness import refresh, tree, upstream
 from harness.common import PROJECTS, ROOT, Failure
 from harness.debian import archive
 from tests.support.files import list_files
@@ -319,10 +319,10 @@ def test_new_files_are_seen(tmp_path):
     """Debian's .gitignore does not hide files that a commit adds to a tree."""
     (tmp_path / '.gitignore').write_text(
         '*.o\n\n#\n# Debian packaging: ignore everything\n#\n/*\n!/debian/\n')
-    tree.unhide(tmp_path)
+    upstream.unhide(tmp_path)
     assert (tmp_path / '.gitignore').read_text() == '*.o\n\n'
     (tmp_path / '.gitignore').write_text('/build/\n')
-    tree.unhide(tmp_path)
+    upstream.unhide(tmp_path)
     assert (tmp_path / '.gitignore').read_text() == '/build/\n'
 
 
