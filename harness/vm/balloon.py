@@ -28,17 +28,26 @@ class Balloon:
 
     def event(self, name, timeout=COMMAND, **match):
         """Wait for a QMP event, whose data may have to match; return it."""
-        try:
-            # An integer would be taken for "wait for ever".
-            return self._vm.event_wait(name, float(timeout), match and {'data': match})
-        except TimeoutError:
-            raise GuestTimeout(f'{self.name}: no event {name} within {timeout} s\n'
-                               f'{self.console_tail()}') from None
+        end = time.monotonic() + timeout
+        while True:
+            for event in self._unclaimed:
+                if event['event'] == name and match.items() <= event['data'].items():
+                    self._unclaimed.remove(event)
+                    return event
+            try:
+                # QEMU's event_wait() waits as long again after every other event.
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._unclaimed.append(self._vm.get_qmp_event(left))
+            except TimeoutError:
+                raise GuestTimeout(f'{self.name}: no event {name} within {timeout} s\n'
+                                   f'{self.console_tail()}') from None
 
     def events(self, name):
         """The data of all events of a kind that have come by now."""
-        return [event['data'] for event in self._vm.get_qmp_events()
-                if event['event'] == name]
+        events, self._unclaimed = self._unclaimed + self._vm.get_qmp_events(), []
+        return [event['data'] for event in events if event['event'] == name]
 
     def running(self):
         """Whether QEMU runs."""

@@ -54,7 +54,7 @@ class Guest(Inside, Balloon, Migration):
         # _port: the agent's connection until the guest has come.
         self.agent = self._vm = self._socket_dir = self._cgroup = self._port = None
         self._twins = itertools.count(1)
-        self._expected = []
+        self._expected, self._unclaimed = [], []
 
     def twin(self, **changes):
         """A guest made like this one that waits for it to migrate there."""

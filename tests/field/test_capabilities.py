@@ -29,7 +29,8 @@ def file(**options):
 
 WAYS = {
     'multifd': live(capabilities=['multifd'], multifd_channels=4),
-    'xbzrle': live(capabilities=['xbzrle'], bandwidth=64 * MIB),
+    # What the program writes passes within the downtime, compressed or not.
+    'xbzrle': live(capabilities=['xbzrle'], bandwidth=64 * MIB, downtime=3000),
     # The program writes more than this passes: its CPUs are slowed down.
     'auto-converge': live(capabilities=['auto-converge'], bandwidth=32 * MIB,
                           downtime=100),

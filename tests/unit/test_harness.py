@@ -11,6 +11,7 @@ import pytest
 from harness import __main__ as commands
 from harness import build, run
 from harness.common import ROOT, capture
+from harness.vm import GuestTimeout, balloon
 from harness.vm.host import write_qemu_wrapper
 from tests.support.files import list_files
 
@@ -81,3 +82,19 @@ def test_rows_of_all_parts_are_one_table(tmp_path, monkeypatch, capsys):
     assert 0 < out.index('F2-reading') < out.index('F10-saved')
     assert out.endswith('1 green, 1 red\n')
     assert len(json.loads((tmp_path / 'field.json').read_text())) == 2
+
+
+def test_other_events_do_not_prolong_a_wait():
+    """A wait for an event ends in time, however many others come; none is lost."""
+    class Guest(balloon.Balloon):
+        """A guest from which one kind of event comes without end."""
+        name, _unclaimed = 'guest', []
+        console_tail = str
+        _vm = SimpleNamespace(get_qmp_event=lambda _left: time.sleep(0.01) or {
+            'event': 'PASS', 'data': {}}, get_qmp_events=lambda: [])
+
+    guest, started = Guest(), time.monotonic()
+    with pytest.raises(GuestTimeout, match='no event END within 0.2 s'):
+        guest.event('END', timeout=0.2)
+    assert time.monotonic() - started < 5
+    assert len(guest.events('PASS')) > 1
