@@ -5,6 +5,8 @@ import importlib
 import json
 import re
 import shutil
+import time
+from types import SimpleNamespace
 
 import pytest
 
