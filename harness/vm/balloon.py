@@ -31,7 +31,8 @@ class Balloon:
         end = time.monotonic() + timeout
         while True:
             for event in self._unclaimed:
-                if event['event'] == name and match.items() <= event['data'].items():
+                if event['event'] == name and match.items() <= event.get(
+                        'data', {}).items():
                     self._unclaimed.remove(event)
                     return event
             try:

@@ -34,8 +34,8 @@ WAYS = {
     # The program writes more than this passes: its CPUs are slowed down.
     'auto-converge': live(capabilities=['auto-converge'], bandwidth=32 * MIB,
                           downtime=100),
-    'tls': live(tls=True),
-    'tls-multifd': live(tls=True, capabilities=['multifd']),
+    'tls': live(tls=True, downtime=3000),
+    'tls-multifd': live(tls=True, capabilities=['multifd'], downtime=3000),
     'file': file(),
     'exec': file(uri='exec:cat > {}', restore_uri='exec:cat {}'),
     'mapped-ram': file(capabilities=['mapped-ram']),
