@@ -46,9 +46,10 @@ class Balloon:
                                    f'{self.console_tail()}') from None
 
     def events(self, name):
-        """The data of all events of a kind that have come by now."""
-        events, self._unclaimed = self._unclaimed + self._vm.get_qmp_events(), []
-        return [event['data'] for event in events if event['event'] == name]
+        """Take all events of a kind that have come by now; return their data."""
+        events = self._unclaimed + self._vm.get_qmp_events()
+        self._unclaimed = [event for event in events if event['event'] != name]
+        return [event.get('data', {}) for event in events if event['event'] == name]
 
     def running(self):
         """Whether QEMU runs."""

@@ -46,6 +46,8 @@ class Migration:
         # capabilities: names; all others are off, but "events"
         # downtime: limit in ms; bandwidth: limit in bytes per second
         # parameters: others, such as multifd_channels=4
+        # Those of an earlier migration, or of a snapshot:
+        self.events('MIGRATION')
         wanted = {'events', *capabilities}
         known = {entry['capability']
                  for entry in self.qmp('query-migrate-capabilities')}

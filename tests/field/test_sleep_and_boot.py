@@ -142,7 +142,8 @@ def swap_disk(path):
     """QEMU's arguments for a disk, /dev/vda, to swap to."""
     with open(path, 'ab') as file:
         file.truncate(SWAP)
-    return drive('swap', path, options='read-only=off')
+    # The QEMU that has been left does not write to it any more.
+    return drive('swap', path, options='read-only=off,file.locking=off')
 
 
 def prepare_swap(guest, mode):
