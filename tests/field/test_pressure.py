@@ -192,12 +192,13 @@ echo 60 > /proc/sys/vm/nr_hugepages
 cat /proc/sys/vm/nr_hugepages
 echo 0 > /proc/sys/vm/nr_hugepages
 """
-# Whatever block of memory is movable goes offline, and comes back.
+# Whatever block of memory is movable goes offline, and comes back. The kernel tries
+# until it succeeds or is interrupted.
 OFFLINE = """
 got=0
 for block in /sys/devices/system/memory/memory*; do
     grep -q '^Movable' $block/valid_zones || continue
-    if echo offline > $block/state; then
+    if timeout 5 sh -c "echo offline > $block/state"; then
         got=$((got + 1))
         echo online_movable > $block/state
     fi
