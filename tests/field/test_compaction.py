@@ -111,7 +111,7 @@ def offline(name):
 
 def cma(name):
     """A page of 1 GiB is allocated of CMA, part of which is in the balloon."""
-    with Guest(memory=3 * GIB, append='hugetlb_cma=1G', args=['-cpu', 'max'],
+    with Guest(memory=3 * GIB, append='hugetlb_cma=1G nokaslr', args=['-cpu', 'max'],
                trace=('virtio_queue_notify',), name=f'cma-{name}',
                **PAIRS[name]) as guest:
         guest.load_balloon()
