@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Publish complete results: numbers and charts (SVG) in docs/charts, docs/results.md.
 
-What is absent, a part, or older than what is published stays as it is. Background and
-text are for light pages and for dark ones.
+A result that is absent, a part, or older than the published one changes nothing.
+Background and text are for light pages and for dark ones.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def migration(data):
          f"guests of {data['header']['size_gib']:g} GiB; {say_rounds(drawn)}")
 
 
-# Result -> its title, what is drawn of it
+# Result -> its title, the function that draws it
 PUBLISHED = {'inflate': ('Inflate and deflate (make)', None),
            'density': ('How compact the messages are (make)', None),
            'blocks': ('Blocks (make bench)', guest_size),

@@ -8,9 +8,9 @@ filled their memory and ended; ours without the bit is measured in these only. G
 kernels have their defaults; stock, and ours with the bit, are measured once more with
 init_on_alloc=0, without zeroing.
 
-What is timed lies between the QMP command and QEMU's "actual" reaching the target. "Peak"
-is by how much QEMU's resident memory exceeds what it was before inflating, at most;
-"gained" by how much it is less afterwards. Kicks and discards are counted in rounds of
+The time is from the QMP command to QEMU's "actual" reaching the target. "Peak" is the
+largest growth of QEMU's resident memory while it inflates; "gained" by how much it is less
+afterwards. Kicks and discards are counted in rounds of
 their own with QEMU's trace events. Bytes on the queue come from our QEMU's counters;
 stock's are computed: driver and device exchange four bytes per page.
 """
@@ -95,7 +95,7 @@ def paused(pairs, size, prepare=None, **made):
 
 def in_turn(guests, rounds):
     """Wake one guest after the other in each round: (counted, pair, guest)."""
-    # A first round is not to be counted: what is done for the first time takes longer.
+    # A first round is not to be counted: the first inflate of a guest takes longer.
     for number in range(rounds + 1):
         for name, guest in guests.items():
             guest.resume()
@@ -118,7 +118,7 @@ def resident(pid):
 
 
 def one_round(guest, small, between=None):
-    """Return what it takes to inflate and to deflate; between() is called between."""
+    """Return seconds and bytes of an inflate and a deflate; call between() between."""
     # inflate, deflate: seconds; guest, host: CPU seconds of the guest's CPU and of QEMU's
     # main thread for the inflate; peak, gained: bytes, see above
     def look():

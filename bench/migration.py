@@ -2,13 +2,13 @@
 """Live migration: no help, FREE_PAGE_HINT, ours, ours after a reclaim of all.
 
 Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime of 300 ms
-as limits. No help and FREE_PAGE_HINT are those of the unpatched pair. For each case a
+as limits. "No help" and FREE_PAGE_HINT are measured on the unpatched pair. For each case a
 guest of each kind is booted and brought into its state once. Then they take turns: in
 each round each of them migrates once, what has come to the destination is thrown away,
 and the source waits, stopped, for its next turn. A first round is not counted. Before
 each migration the host's memory is compacted: whether a destination gets huge pages makes
 more of a difference than what is measured. Time, bytes and downtime are QEMU's. Skipped
-is what was sent neither as a page nor as a mark for a page of zeroes; a page that is sent
+are pages sent neither as a page nor as a mark for a page of zeroes; a page that is sent
 twice hides one that is skipped.
 
 What the guest pays is measured in migrations of its own, in which a program takes and

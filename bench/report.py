@@ -115,8 +115,8 @@ def some_of(known, separator=','):
 
 
 def parse_options(doc, rounds, options, words):
-    """Return the options, and those of them that are not as by default, as text."""
-    # options() adds those of a program to the ones that all have
+    """Return the options, and the ones that differ from their defaults, as text."""
+    # options() adds a program's own options to the common ones
     parser = argparse.ArgumentParser(description=doc.split('\n\n', maxsplit=1)[0])
     parser.add_argument('--rounds', type=positive(int), default=rounds,
                         help=f'how often each thing is measured ({rounds})')

@@ -11,7 +11,7 @@ touched     a program fills the memory of a guest of --touched GiB and ends; the
             as QEMU has lost, as much of it in huge pages.
 
 CPU time of a guest, its time for a scan too, is that of QEMU's thread for its only CPU;
-"answered in" is from the QMP command to the event. Bytes are those of the guest's answers
+"answered in" is from the QMP command to the event. Bytes: of the guest's answers
 (property host-request-stats).
 """
 

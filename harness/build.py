@@ -51,7 +51,7 @@ def copy_if_newer(source, target):
 
 
 def is_current(stamp, state):
-    """Whether what a stamp file was written for is what is wanted."""
+    """Whether a stamp file has the wanted content."""
     return stamp.exists() and stamp.read_text() == state
 
 

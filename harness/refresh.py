@@ -10,7 +10,7 @@ from harness.common import PROJECTS, Failure, say, warn
 from harness.debian import archive
 
 # What follows it in a cover letter is written by make refresh.
-MARKER = 'The patches, and what they touch:'
+MARKER = 'Patches and diffstat:'
 
 
 def check_commits(project):

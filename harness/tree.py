@@ -119,7 +119,7 @@ def am(folder, patch):
 
 
 def apply(project, folder, exact, names=(f'{NUMBER}*',)):
-    """Apply series to a tree at its base, all by default; return '' or what is wrong.
+    """Apply series to a tree at its base, all by default; return '' or the error.
 
     exact: a hunk that applies at other lines than the patch says is a fault.
     """

@@ -10,7 +10,7 @@ ROOTS = (('/sys/fs/cgroup/memory', 'memory.limit_in_bytes'),
 
 
 def make(name, limit):
-    """Make a cgroup that has so many bytes, or change what it has; return its folder."""
+    """Make a cgroup, or change its memory limit in bytes; return its folder."""
     for root, control in ROOTS:
         folder = Path(root) / f'balloon-{name}'
         try:

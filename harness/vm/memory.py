@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where a guest's memory comes from: the backends that operators use, by name.
 
-Properties of QEMU's memory backend after a name replace those of the name:
+Properties of QEMU's memory backend after a name override the name's own:
 "hugetlb-private,prealloc=on". NUMA nodes take turns: "anon+disk-private".
 """
 

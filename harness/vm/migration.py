@@ -46,7 +46,7 @@ class Migration:
         # capabilities: names; all others are off, but "events"
         # downtime: limit in ms; bandwidth: limit in bytes per second
         # parameters: others, such as multifd_channels=4
-        # Those of an earlier migration, or of a snapshot:
+        # Drop events of an earlier migration, or of a snapshot:
         self.events('MIGRATION')
         wanted = {'events', *capabilities}
         known = {entry['capability']
@@ -70,7 +70,7 @@ class Migration:
 
     def start_migration(self, target, capabilities=(), tls=False, **limits):
         """Begin to migrate to a guest that twin() made and that was launched."""
-        # tls: encrypt, with a new key; others are those of set_up_migration()
+        # tls: encrypt, with a new key; limits: as for set_up_migration()
         # Until it is over the agent may answer, but must not be sent anything: it would
         # be lost where the source has been stopped meanwhile.
         # pylint: disable=protected-access
@@ -280,7 +280,7 @@ class Trip:
     def go(self, meanwhile=None, changes=None, timeout=COMMAND, **limits):
         """Migrate live; return the Hop."""
         # meanwhile(source, target) is called once the migration has begun
-        # changes: those of Guest.twin()
+        # changes: as for Guest.twin()
         def move(source, target):
             source.start_migration(target, **limits)
             if meanwhile:

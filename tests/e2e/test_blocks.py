@@ -86,7 +86,7 @@ def test_random_targets_long(boot, seed):
 @pytest.mark.long
 @FORMATS
 def test_filled_compacted_emptied(boot, page_bitmap):
-    """Compaction takes blocks apart; what it leaves is given back all the same."""
+    """Compaction takes blocks apart; the other pages are given back all the same."""
     # Huge pages are asked for while the balloon holds most of memory: that they
     # are got means that pages of the balloon have moved out of their way.
     guest = boot(memory=GIB, page_bitmap=page_bitmap)

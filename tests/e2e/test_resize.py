@@ -40,7 +40,7 @@ def test_resident_memory(boot, page_bitmap, backend):
 @pytest.mark.usefixtures('huge_pages')
 def test_hugetlb(boot):
     """Huge host pages come back when all of one is in the balloon."""
-    # Also those of which one message names a part and a later one the rest.
+    # Also a huge page of which one message names a part and a later one the rest.
     guest = boot(memory=GIB, backend='hugetlb', page_bitmap=True)
     touch_all(guest)
     before = free()
@@ -73,8 +73,8 @@ def test_pattern(boot, page_bitmap):
                                     'page_poison=1'])
 def test_initialised_memory(boot, append, page_bitmap):
     """The same where pages are not written to when they are taken, or when freed."""
-    # With page_poison=1 the guest checks, when it takes a page, that what it wrote
-    # when it freed it is still there.
+    # With page_poison=1 the guest checks, when it takes a page, that the pattern
+    # written when it was freed is still there.
     guest = boot(memory=GIB, page_bitmap=page_bitmap, append=append)
     with guest.background('pattern 256'):
         for _ in range(5):

@@ -59,7 +59,7 @@ def arrive(pair, way, folder):
         trip.guest.balloon_to(260 * MIB)
         first = way(trip, folder)
         intact(trip.guest, pattern)
-        # What was in the balloon at the first hop holds something at the second.
+        # Pages that were ballooned at the first hop hold a pattern at the second.
         trip.guest.balloon_to(trip.guest.memory)
         pattern = trip.guest.start('pattern 250')
         way(trip, folder)

@@ -85,7 +85,7 @@ def test_f04_hops_hugetlb(row):
 
 def over_running_guest(pair, backend, folder):
     """Load a snapshot of an inflated guest over one that has used all its memory."""
-    # Return (what was held when it was saved, and after loading; hop before, hop after)
+    # Return (bytes held when it was saved, and after loading; hop before, hop after)
     memory, left = SIZES
     with start(pair, backend, SIZES) as trip:
         trip.guest.load_balloon()

@@ -45,7 +45,7 @@ class Loss:
 
 def lose_pages(request, pair, backend, missing):
     """Inflate; let another process take huge pages; deflate and fill."""
-    # A guest that clears what it frees writes to all that comes out of the balloon:
+    # A guest that clears what it frees writes to every page that comes out of the balloon:
     # so it notices that one page is missing.
     loss = Loss()
     # Huge pages for one guest, and no more.
@@ -229,7 +229,7 @@ def pages_read(request, pair, reader, path, backend='hugetlb'):
 
 @pytest.mark.parametrize('reader', READERS)
 def test_f02_reading_takes(row, request, tmp_path, reader):
-    """Nothing takes huge pages by reading what is in the balloon."""
+    """Nobody takes huge pages by reading ballooned memory."""
     # On the stock pair the balloon has freed none.
     stock, ours = (pages_read(request, pair, reader, tmp_path)
                    for pair in (STOCK, OURS))

@@ -44,7 +44,7 @@ def say(hop):
 @pytest.mark.parametrize('state', STATES)
 def test_f11_precopy(row, state):
     """The first pass skips as without the capability."""
-    # What is in the balloon is read as zeroes and costs next to nothing to send. So
+    # Ballooned memory is read as zeroes and costs next to nothing to send. So
     # pages that are looked at count, too: reading them takes time, and memory.
     hops = {pair: hop(pair, state, ['postcopy-ram']) for pair in PAIRS}
     without = hop('ours', state, [])

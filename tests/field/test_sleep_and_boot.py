@@ -37,8 +37,8 @@ def inflated(guest):
 
 def check_totals(guest):
     """QEMU and the guest agree on the balloon's size."""
-    # The device's counters are for all its life: what was in the balloon of a kernel
-    # that was started again has never been given back.
+    # The device's counters are for all its life: pages ballooned by a kernel
+    # that was started again have never been given back.
     guest.wait_for(lambda: len(set(sizes(guest)[:3])) == 1, 'accounts that agree')
     if guest.shape.qemu == 'ours':
         assert guest.counters()['rejected-messages'] == 0

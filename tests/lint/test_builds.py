@@ -51,7 +51,7 @@ def test_qemu_patch(number):
 
 
 def check_out_alone(project, series):
-    """Check out a series on what it stands on, and no more."""
+    """Check out a series on the series that it stands on, and no more."""
     lint.checkout('base', project)
     folder = lint.SOURCE.with_name(project)
     assert tree.apply(project, folder, False,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What sparse, coccicheck, kernel-doc and Sphinx say of the Linux patches.
 
-Nothing that they do not say of the base. And they find what is put in for them to find.
+No finding beyond those in the base. And they find the faults that a test puts in.
 """
 
 import re

@@ -35,7 +35,7 @@ SHAPES = {'legacy': ({}, {'host_requests'}),
           'stock kernel': ({'kernel': 'stock'},
                            {'debugfs', 'host_requests', 'tracepoints'}),
           'stock QEMU': ({'qemu': 'stock'}, {'host_requests'})}
-# What they show, "both" shows.
+# "both" covers them.
 LATER = ('packed', 'requests', 'oom')
 KTAP = re.compile(r'^(ok|not ok) (\d+) balloon\.(\w+)( # SKIP.*)?$', re.M)
 TARGETS = (896 * MIB, 512 * MIB, 700 * MIB, GIB, 600 * MIB)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host's pool of huge pages, which belongs to whoever tests with it, alone."""
+"""The host's pool of huge pages, which one test at a time has to itself."""
 
 import fcntl
 import mmap

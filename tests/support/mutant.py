@@ -2,7 +2,7 @@
 """Faults that are put into the patched trees on purpose: tests/support/mutants/*.patch.
 
 Tree says to which tree one applies, Caught-by what has to find it: "kunit SUITE",
-"unit", "qtest" (of QEMU) or "migration". What it does comes below.
+"unit", "qtest" (of QEMU) or "migration". A description of the fault follows.
 """
 
 import re

@@ -37,7 +37,7 @@ def test_properties_replace():
     ('memfd,prealloc', '"prealloc" is no property=value'),
     ('anon+memfd', 'more names than NUMA nodes')])
 def test_errors(name, message):
-    """What is wrong with a name is said; the error lists the names that there are."""
+    """The error for a wrong name says why, and lists the names that exist."""
     with pytest.raises(Failure, match=message):
         memory_args(name, GIB)
 

@@ -64,7 +64,7 @@ def test_protocol_has_the_numbers_of_the_header():
 
 
 def test_tests_have_the_numbers():
-    """Feature bits of tests are those of the header, RECLAIM's bound the document's."""
+    """Tests use the header's feature bits, and the document's bound of RECLAIM."""
     header = defined('linux')
     assert protocol.BITS['page_bitmap'] == int(header['VIRTIO_BALLOON_F_PAGE_BITMAP'])
     assert protocol.BITS['host_request'] == int(header['VIRTIO_BALLOON_F_HOST_REQ_VQ'])

@@ -29,7 +29,7 @@ def patches():
 
 @pytest.mark.parametrize('project, series', FOLDERS.values(), ids=FOLDERS)
 def test_cover_letter_lists_the_patches(project, series):
-    """A series has a cover letter with its count and subjects, and below what it goes."""
+    """A cover letter has its series' count and subjects, and the series below it."""
     files = tree.patch_files(project, series)
     cover = (tree.PATCHES / project / series / tree.COVER).read_text()
     assert re.search(rf'(?m)^Subject: \[PATCH .*\b0+/{len(files)}\] \S', cover)
