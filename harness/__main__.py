@@ -40,6 +40,9 @@ COMMANDS = {
         pages (BENCH="--parts idle,sizes --rounds 1 ..."); and the charts'''),
     'migration': ('run.migration', '''
         the table of live migration (BENCH="--size 2 --cases 13 ...")'''),
+    'spec': ('spec.pdf', '''
+        build/spec/virtio-balloon.pdf: docs/virtio-spec, the text for the virtio
+        specification'''),
     'tree': ('tree.make_trees', '''
         git trees build/src/linux and build/src/qemu: base and patches
         FORCE=1 puts work in them aside and applies the patches anew
@@ -69,8 +72,8 @@ JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;
 BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py
 (make bench) or migration.py (make migration): python3 -m bench.NAME --help
 Logs are in build/logs.'''
-# What runs with the packages that are there.
-BARE = ('check', 'refresh', 'clean-src', 'help')
+# What runs without the packages that building needs.
+BARE = ('check', 'refresh', 'clean-src', 'spec', 'help')
 
 
 def print_help():

@@ -31,6 +31,8 @@ FUZZING = ['clang', 'libclang-rt-dev']
 # For make lint. coccinelle compiles what some semantic patches have in OCaml.
 LINTING = ['gcc-aarch64-linux-gnu', 'gcc-s390x-linux-gnu', 'coccinelle',
            'ocaml-nox', 'python3-sphinx', 'python3-sphinx-rtd-theme']
+# For make spec.
+TYPESETTING = ['texlive-latex-base', 'texlive-latex-recommended', 'lmodern']
 
 
 def missing(wanted):
