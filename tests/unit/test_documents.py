@@ -13,7 +13,8 @@ from tests.support.files import list_files
 pytestmark = pytest.mark.check
 
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
-             for folder in ('', 'base/', 'docs/', 'docs/virtio-spec/')
+             for folder in ('', 'base/', 'conformance/', 'docs/',
+                            'docs/virtio-spec/')
              for path in sorted(ROOT.glob(f'{folder}*.md'))}
 # Made by make, or in a guest.
 ELSEWHERE = ('build/', 'refs/', '/')
