@@ -116,6 +116,7 @@ def migration(data):
 # Result -> its title, the function that draws it
 PUBLISHED = {'inflate': ('Inflate and deflate (make)', None),
            'density': ('How compact the messages are (make)', None),
+           'encoding': ('Runs and bitmaps (python3 -m bench.encoding)', None),
            'blocks': ('Blocks (make bench)', guest_size),
            'migration': ('Live migration (make migration)', migration)}
 

@@ -12,24 +12,31 @@ from harness.vm import MIB
 DISKS = 7
 
 
-def disk_image(size):
-    """An ext4 image that holds one file of as many bytes without a zero page."""
-    image = BUILD / f'file-{size // MIB}.ext4'
+def make_image(name, size, fill):
+    """Return an ext4 image under build/ of what fill(folder) makes, of so many bytes."""
+    image = BUILD / f'{name}.ext4'
     if image.exists():
         return image
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        block = os.urandom(MIB)
         files, part = f'{folder}/files', f'{folder}/part'
         os.mkdir(files)
-        with open(f'{files}/file', 'wb') as file:
-            for _ in range(size // MIB):
-                file.write(block)
+        fill(files)
         capture(['/sbin/mkfs.ext4', '-q', '-O', '^has_journal', '-m', '0', '-d',
-                 files, part, f'{size // MIB * 17 // 16 + 16}M'])
+                 files, part, f'{size // MIB}M'])
         # Another process may have made one meanwhile, and may be using it.
         with suppress(FileExistsError):
             os.link(part, image)
     return image
+
+
+def disk_image(size):
+    """An ext4 image that holds one file of as many bytes without a zero page."""
+    def fill(folder):
+        block = os.urandom(MIB)
+        with open(f'{folder}/file', 'wb') as file:
+            for _ in range(size // MIB):
+                file.write(block)
+    return make_image(f'file-{size // MIB}', size * 17 // 16 + 16 * MIB, fill)
 
 
 def drive(name, path, options='read-only=on,file.locking=off'):
