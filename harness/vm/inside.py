@@ -48,13 +48,20 @@ class Inside:
         """Load the balloon driver and wait until it has taken the device."""
         # total: MemTotal without a balloon
         self.total = self.meminfo()['MemTotal']
-        self.run('insmod /lib/modules/virtio_balloon.ko', timeout)
+        # As modprobe does: parameters stand on the kernel's command line.
+        parameters = re.findall(r'\bvirtio_balloon\.(\S+)', self.shape.append)
+        self.run(f"insmod /lib/modules/virtio_balloon.ko {' '.join(parameters)}", timeout)
         if self.shape.balloon is not None:
             self.wait_for(self.driver_bound, 'driver bound to device', timeout)
 
     def unload_balloon(self, timeout=COMMAND):
         """Unload the balloon driver, which gives back what it holds."""
         self.run('rmmod virtio_balloon', timeout)
+
+    def unbind_balloon(self, timeout=COMMAND):
+        """Take the device from the driver, which gives back what the balloon holds."""
+        self.run('cd /sys/bus/virtio/drivers/virtio_balloon && '
+                 'for device in virtio*; do echo $device > unbind; done', timeout)
 
     def driver_bound(self):
         """Whether the balloon driver has a device, and has said DRIVER_OK."""

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from harness.vm import GIB, MIB, PAGE
+from tests.support.protocol import SYNC
 
 TRACING = '/sys/kernel/tracing'
 EVENT = re.compile(r'virtio_balloon_(\w+): (dev=.*)')
@@ -27,7 +28,7 @@ def total(events, name, field, **match):
 @pytest.fixture(name='guest')
 def fixture_guest(boot):
     """A guest that writes down all events of the balloon."""
-    guest = boot(memory=GIB, page_bitmap=True, host_request=True)
+    guest = boot(memory=GIB, page_bitmap=True, host_request=True, append=SYNC)
     guest.run(f'echo 1 > {TRACING}/events/virtio_balloon/enable')
     return guest
 

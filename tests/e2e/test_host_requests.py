@@ -10,13 +10,14 @@ from harness.disk import disk_image, disks, writable_disk
 from harness.vm import GIB, MIB, Refused
 from harness.workloads import pieces
 from tests.support.accounts import FORMATS, exact_at
-from tests.support.protocol import BITS, OVERSHOOT, accepted, cancel
+from tests.support.protocol import BITS, OVERSHOOT, SYNC, accepted, cancel
 
 
 @pytest.fixture
 def cached(boot):
     """A guest with 896 MiB of files in its page cache."""
-    guest = boot(memory=1280 * MIB, host_request=True, args=disks(disk_image(128 * MIB)))
+    guest = boot(memory=1280 * MIB, host_request=True, append=SYNC,
+                 args=disks(disk_image(128 * MIB)))
     guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
               'mount -t ext4 -o ro /dev/vd$i /tmp/$i; done')
     read_files(guest)
@@ -34,7 +35,7 @@ def fixture_boot_dirty(boot, tmp_path):
     """A function that boots a guest with dirty page cache, and the image for that."""
     def make(mib, throttle=None, args=()):
         image = tmp_path / 'disk.ext4'
-        guest = boot(memory=GIB, host_request=True, args=[
+        guest = boot(memory=GIB, host_request=True, append=SYNC, args=[
             *args, *writable_disk(image, 512 * MIB, throttle)])
         # Nothing but a sync writes it back meanwhile.
         guest.run('mkdir /tmp/disk && mount -t ext4 /dev/vda /tmp/disk && '
@@ -197,7 +198,8 @@ def test_busy_and_timeout(boot_dirty):
 @FORMATS
 def test_while_balloon_moves(boot, page_bitmap):
     """Requests and targets at the same time: both are done, exactly."""
-    guest = boot(memory=2 * GIB, host_request=True, page_bitmap=page_bitmap)
+    guest = boot(memory=2 * GIB, host_request=True, page_bitmap=page_bitmap,
+                 append=SYNC)
     for _ in range(8):
         for target, kind in ((300, 'unused-pages'), (1800, 'reclaim'),
                              (600, 'sync'), (1500, 'unused-pages')):
@@ -215,8 +217,11 @@ def test_unload_during_request(cached):
     for _ in range(20):
         for kind in ('unused-pages', 'reclaim', 'sync'):
             number = cached.start_request(kind)
-            cached.unload_balloon()
+            cached.unbind_balloon()
             seen.add(cached.request_ends(number)['status'])
+            # The module stays until its reclaim or sync has ended.
+            cached.wait_for(lambda: not cached.run('rmmod virtio_balloon 2>&1',
+                                                   check=False), 'driver unloaded')
             with pytest.raises(Refused, match='no balloon driver'):
                 cached.start_request(kind)
             cached.load_balloon()
@@ -229,7 +234,8 @@ def test_unload_during_request(cached):
 
 def test_suspend_during_request(boot):
     """S3 ends a request, or comes after it; waking up brings the queue back."""
-    guest = boot(memory=GIB, host_request=True, page_bitmap=True, serial=True)
+    guest = boot(memory=GIB, host_request=True, page_bitmap=True, serial=True,
+                 append=SYNC)
     accepted = 0
     for kind in ('unused-pages', 'reclaim', 'sync'):
         job = guest.spawn('echo mem > /sys/power/state')
@@ -255,6 +261,23 @@ def test_reset_during_request(boot_dirty):
     assert guest.request_ends(number)['status'] == 'aborted'
 
 
+def test_unplug_during_sync(boot_dirty):
+    """A sync whose disk does not write holds up neither unplugging nor another device."""
+    guest, _ = boot_dirty(40, throttle=1)
+    number = guest.start_request('sync')
+    guest.wait_for(lambda: guest.meminfo()['Writeback'], 'the sync writes')
+    guest.qmp('device_del', id='balloon0')
+    guest.event('DEVICE_DELETED', device='balloon0')
+    assert guest.request_ends(number)['status'] == 'aborted'
+    guest.qmp('device_add', driver='virtio-balloon-pci', id='balloon0',
+              **{'host-request': True})
+    guest.wait_for(guest.driver_bound, 'driver bound to new device')
+    assert guest.request('unused-pages')['status'] == 'done'
+    assert not written_back(guest)
+    guest.qmp('qom-set', path='/objects/slow', property='limits',
+              value={'bps-write': 100 * MIB})
+
+
 def test_unplug_during_request(boot):
     """The device goes with its request; a new one takes requests."""
     guest = boot(memory=GIB, host_request=True)
@@ -274,11 +297,26 @@ def test_unplug_during_request(boot):
 @pytest.mark.parametrize('append', ['init_on_free=1', 'page_poison=1'])
 def test_content_of_free_pages_counts(boot, append):
     """A guest that relies on what is in free pages does not name any."""
-    guest = boot(memory=512 * MIB, host_request=True, append=append)
+    guest = boot(memory=512 * MIB, host_request=True, append=f'{append} {SYNC}')
     data = guest.request('unused-pages')
     assert (data['status'], data['bytes']) == ('unsupported', 0)
     assert guest.request('reclaim')['status'] == 'done'
     assert guest.request('sync')['status'] == 'done'
+
+
+def test_consent(boot):
+    """A guest accepts unused pages and reclaim, and otherwise what it was told to."""
+    # What the guest says, as a property, and by what it refuses.
+    for append, refused in (('', 'sync'), ('virtio_balloon.accept_reclaim=0', 'reclaim'),
+                            ('virtio_balloon.accept_unused_pages=0', 'unused-pages')):
+        guest = boot(memory=512 * MIB, host_request=True, append=append)
+        kinds = [kind for kind in ('unused-pages', 'reclaim')
+                 if kind != refused]
+        assert guest.get('requests-accepted').split(',') == kinds
+        with pytest.raises(Refused, match=f"does not accept .*'{refused}'"):
+            guest.start_request(refused)
+        for kind in kinds:
+            assert guest.request(kind)['status'] == 'done'
 
 
 @pytest.mark.parametrize('options, words', [
@@ -297,7 +335,7 @@ def test_refused(boot, options, words):
 
 def test_refused_meanwhile(boot):
     """Not yet booted, or stopped, is told from not able to."""
-    guest = boot(load=False, memory=512 * MIB, host_request=True)
+    guest = boot(load=False, memory=512 * MIB, host_request=True, append=SYNC)
     with pytest.raises(Refused, match='no balloon driver'):
         guest.start_request('sync')
     guest.load_balloon()

@@ -9,7 +9,7 @@ import pytest
 from harness.limits import PROGRAM
 from harness.vm import GIB, MIB, PAGE, Refused
 from tests.support.journey import CASES, OURS, Journey, ask
-from tests.support.protocol import accepted
+from tests.support.protocol import SYNC, accepted
 
 
 @pytest.mark.parametrize('case', CASES, ids=lambda n: CASES[n].__name__)
@@ -150,7 +150,7 @@ def test_guest_without_driver(boot):
 @pytest.mark.parametrize('kernel', ['ours', 'stock'])
 def test_between_with_and_without(boot, kernel):
     """What the guest uses must be there; what it does not use need not be."""
-    guest = boot(memory=GIB, kernel=kernel, **OURS)
+    guest = boot(memory=GIB, kernel=kernel, append=SYNC, **OURS)
     target = boot.twin(guest, balloon={})
     if kernel == 'stock':
         guest.migrate(target)

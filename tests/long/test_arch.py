@@ -12,7 +12,7 @@ from harness.disk import disk_image, disks
 from harness.vm import GIB, MIB, PAGE
 from harness.workloads import pieces
 from tests.support.journey import CASES, Journey
-from tests.support.protocol import BITS, OVERSHOOT, cancel
+from tests.support.protocol import BITS, OVERSHOOT, SYNC, cancel
 from tests.support.accounts import (FORMATS, check_inhibited, check_totals, exact_at,
                                     in_balloon, inflate_fragmented, touch_all)
 
@@ -91,7 +91,7 @@ def test_inhibited(boot, arch):
 
 def test_requests(boot, arch):
     """What the guest names is what it has free; it understands all requests."""
-    guest = boot(arch=arch, memory=GIB, host_request=True,
+    guest = boot(arch=arch, memory=GIB, host_request=True, append=SYNC,
                  args=disks(disk_image(128 * MIB)))
     assert guest.negotiated(BITS['host_request'])
     data = guest.request('unused-pages')

@@ -11,6 +11,7 @@ from harness.vm import GIB, MIB, Guest, GuestError, GuestTimeout, Refused
 from harness.vm.migration import Trip
 from harness.workloads import STATES as CASES
 from harness.workloads import disk_args, freed
+from tests.support.protocol import SYNC
 
 OURS = {'page_bitmap': True, 'host_request': True}
 # What the states take here, where churn is in the guest, too, and has the first disk.
@@ -46,7 +47,7 @@ class Journey(Trip):
         self.sum, self.ended, self._state = None, [], ExitStack()
         args = [*writable_disk(folder / 'own.ext4', 256 * MIB, throttle),
                 *disk_args(CASES[case], GIB)]
-        super().__init__(Guest(**({'memory': 1536 * MIB, 'args': args,
+        super().__init__(Guest(**({'memory': 1536 * MIB, 'args': args, 'append': SYNC,
                                    'name': '-'.join(folder.parts[-2:])}
                                   | OURS | options)))
         # A disk is slow: only one case has its files there.

@@ -11,6 +11,9 @@ BITS = {'deflate_on_oom': 2, 'free_page_hint': 3, 'page_poison': 4,
 # By how much RECLAIM may give back more than was asked for (docs/protocol.md).
 OVERSHOOT = 48 * MIB
 
+# For the kernel's command line: the guest syncs when the host asks.
+SYNC = 'virtio_balloon.accept_sync=1'
+
 
 def accepted(guest, kind):
     """The id of a new request, or None while another one runs."""
