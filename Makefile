@@ -24,5 +24,5 @@ clean:
 		build/stock/qemu-system-x86_64 build/guest build/kunit \
 		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/results build/disk \
-		build/test-long.* build/slow_device.so build/hugepages.lock build/mutants \
+		build/test-long.* build/slow_device.so build/mutants \
 		build/each build/fuzz build/arch build/variants build/spec

@@ -4,10 +4,12 @@
 import fcntl
 import mmap
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.common import BUILD, Failure
+from harness.common import Failure
+from harness.limits import PROGRAM
 from harness.vm import MIB
 
 HUGE = 2 * MIB
@@ -43,17 +45,32 @@ def resize(count):
 
 
 @contextmanager
+def locked():
+    """A context in which no test of this host, in whatever clone, uses the pool."""
+    lock = os.open(POOL, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + PROGRAM
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Failure('another test uses the pool of huge pages') from None
+                time.sleep(1)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def pool(count):
     """A context in which that many huge pages are free, for one test at a time."""
     if not POOL.exists():
         raise Failure('the host has no huge pages of 2 MiB')
     if os.geteuid():
         raise Failure('only root can reserve huge pages of the host')
-    with open(BUILD / 'hugepages.lock', 'w', encoding='ascii') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure('another test uses the pool of huge pages') from None
+    with locked():
         before = read_pool('nr_hugepages')
         try:
             resize(before - available() + count)
