@@ -580,6 +580,11 @@ static const struct balloon_vector balloon_vectors[] = {
 	BV_LINE(DEFLATE_STATUS, "NOT_BACKED, 1 of 2", "DRV-20", NOT_BACKED,
 		BV_OF(2) BV_IS(1), BV_REPLY(4, 1, 0)),
 
+	BV_LINE(INFLATE_STATUS, "used length 17", "DRV-25", OK, BV_OF(1)
+		BV_IS(1), BV_REPLY(0, 1, 0), 0),
+	BV_LINE(DEFLATE_STATUS, "used length 32", "DRV-25", NOT_BACKED,
+		BV_OF(2) BV_IS(1), BV_REPLY(4, 1, 0), BV_REPLY(0, 2, 0)),
+
 	/* Statuses of a device that needs a reset */
 	BV_LINE(INFLATE_STATUS, "MALFORMED", "DRV-25", NEEDS_RESET, BV_OF(1),
 		BV_REPLY(3, 0, 0)),
@@ -718,6 +723,8 @@ static const struct balloon_vector balloon_vectors[] = {
 		BV_NONE, BV_ASK(1, 3, 0, 1ULL << 63)),
 	BV_LINE(REQUEST, "cancel id 2^32 - 1", "DEV-32", OK, BV_NONE,
 		BV_ASK(8, 4, 0xffffffff, 0)),
+	BV_LINE(REQUEST, "cancel id 0", "DEV-32", OK, BV_NONE,
+		BV_ASK(8, 4, 0, 0)),
 	BV_LINE(REQUEST, "cancel id 2^32", "DEV-32 DRV-36", INVALID, BV_NONE,
 		BV_ASK(8, 4, 1ULL << 32, 0)),
 	BV_LINE(REQUEST, "cancel id 2^32 + 7", "DEV-32 DRV-36", INVALID,
@@ -934,6 +941,16 @@ static const struct balloon_vector balloon_vectors[] = {
 		BV_ANS(3, 2, 0, 0, 0)),
 	BV_LINE(ANSWER, "cancel, OK", "DRV-38", OK, BV_TO(bv_cancel),
 		BV_ANS(8, 2, 0, 0, 0)),
+	BV_LINE(ANSWER, "unused pages, value above the window", "DEV-35", OK,
+		BV_TO(bv_window) BV_IS(BV_END), BV_ANS(1, 2, 0, 0, BV_END)),
+	BV_LINE(ANSWER, "unused pages, value below the window", "DEV-35", OK,
+		BV_TO(bv_window), BV_ANS(1, 2, 0, 0, 0)),
+	BV_LINE(ANSWER, "synced, value", "DEV-35", OK, BV_TO(bv_sync)
+		BV_IS(BV_ONES), BV_ANS(3, 2, 0, 0, BV_ONES)),
+	BV_LINE(ANSWER, "unused pages, NOT_FOUND", "DEV-35", NOT_FOUND,
+		BV_TO(bv_unused), BV_ANS(1, 2, 6, 0, 0)),
+	BV_LINE(ANSWER, "synced, PARTIAL", "DEV-35", PARTIAL, BV_TO(bv_sync),
+		BV_ANS(3, 2, 5, 0, 0)),
 	BV_LINE(ANSWER, "DONE, status 7", "DEV-35", ENDED, BV_TO(bv_unused),
 		BV_ANS(1, 2, 7, 0, 0)),
 	BV_LINE(ANSWER, "DONE, status, high byte", "DEV-35", ENDED,

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from harness.disk import disk_image, disks, writable_disk
+from harness.disk import disk_image, disks, drive, writable_disk
 from harness.vm import GIB, MIB, Refused
 from harness.workloads import pieces
 from tests.support.accounts import FORMATS, exact_at
@@ -18,10 +18,15 @@ def cached(boot):
     """A guest with 896 MiB of files in its page cache."""
     guest = boot(memory=1280 * MIB, host_request=True, append=SYNC,
                  args=disks(disk_image(128 * MIB)))
+    mount_files(guest)
+    return guest
+
+
+def mount_files(guest):
+    """Mount the disks, and fill the page cache."""
     guest.run('for i in a b c d e f g; do mkdir /tmp/$i && '
               'mount -t ext4 -o ro /dev/vd$i /tmp/$i; done')
     read_files(guest)
-    return guest
 
 
 def read_files(guest):
@@ -98,6 +103,25 @@ def test_reclaim_all(cached):
     assert cached.request('reclaim')['bytes'] < 32 * MIB
     read_files(cached)
     unharmed(cached)
+
+
+def test_reclaim_swaps_nothing(boot, tmp_path):
+    """[DRV-43]: where there is swap, programs and memory file systems stay in memory."""
+    with open(tmp_path / 'swap', 'wb') as file:
+        file.truncate(GIB)
+    guest = boot(memory=1536 * MIB, host_request=True, args=[
+        *disks(disk_image(128 * MIB)),
+        *drive('swap', tmp_path / 'swap', options='read-only=off')])
+    guest.run('mkswap /dev/vdh && swapon /dev/vdh')
+    guest.run('dd if=/dev/urandom of=/tmp/file bs=1M count=100')
+    with guest.background('pattern 100'):
+        mount_files(guest)
+        for arguments in ({}, {'size': 4 * GIB}):
+            guest.request('reclaim', **arguments)
+        left = guest.meminfo()
+        assert left['SwapFree'] == left['SwapTotal'] > 0
+        assert left['AnonPages'] > 100 * MIB and left['Shmem'] > 100 * MIB
+    unharmed(guest)
 
 
 @pytest.mark.long

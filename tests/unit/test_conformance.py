@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from harness import tree
 from harness.common import ROOT, capture
 
 pytestmark = pytest.mark.check
@@ -80,6 +81,16 @@ def test_sentences(table):
                      if (kind, verdict) == (queue, 'MALFORMED')}
         assert malformed >= {f'DRV-{number}'
                              for number in range(int(first), int(last) + 1)}
+
+
+def test_copy_of_linux():
+    """KUnit has the same table."""
+    text = (FOLDER / 'vectors.h').read_text(encoding='utf-8')
+    copies = [part for path in tree.patch_files('linux')
+              for part in path.read_text(encoding='utf-8').split('\ndiff --git ')
+              if part.startswith('a/drivers/virtio/tests/virtio_balloon_vectors.h ')]
+    assert ['\n'.join(re.findall(r'(?m)^\+(?!\+\+ b/)(.*)$', part)) + '\n'
+            for part in copies] == [text]
 
 
 def test_names(table):

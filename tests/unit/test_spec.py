@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The text for the virtio specification says what docs/protocol.md says.
 
-Still to come: the UAPI header against both.
+So do the UAPI header of Linux and QEMU's copy; and tests name every sentence.
 """
 
 import re
 
 import pytest
 
-from harness import spec
-from harness.common import ROOT, Failure
+from harness import spec, tree
+from harness.common import PROJECTS, ROOT, Failure
 
 pytestmark = pytest.mark.check
 
@@ -21,6 +21,16 @@ MODAL = re.compile(r'\b(?:MUST|SHOULD|MAY)\b')
 # The parts of a structure's name that headings of the page stand for.
 STRUCTS = {'Configuration space': 'config', 'Header': 'pages_hdr', 'Record': 'pages_rec',
            'Status': 'pages_status', 'Request': 'req', 'Answer': 'answer'}
+HEADER = re.compile(r'\S+linux/virtio_balloon\.h ')
+TESTS = re.compile(r'\S*/tests/')
+# Sentences that no test names, and why.
+UNTESTED = {
+    'DRV-27': 'Linux does not reset a device by itself yet',
+    'DEV-7': 'no test of QEMU yet',
+    'DEV-43': 'QEMU promises no content',
+    'DEV-46': 'no test of QEMU yet',
+    'DEV-49': 'no test of QEMU yet',
+}
 
 
 def sentences():
@@ -65,11 +75,32 @@ def latex_constants():
     return dict(defined + items)
 
 
+def added(project, files):
+    """Return the lines that the patches of a project add to files of such a name."""
+    return '\n'.join(
+        '\n'.join(re.findall(r'(?m)^\+(?!\+\+ )(.*)$', part))
+        for path in tree.patch_files(project)
+        for part in path.read_text(encoding='utf-8').split('\ndiff --git ')[1:]
+        if files.match(part))
+
+
+def header_structs(project):
+    """Return {name: layout} of what a project's header has of the protocol."""
+    # Line by line, since not every comment has both its ends in the same patch.
+    text = re.sub(r'(?m)^\s*(?:/?\*|#).*$', '', added(project, HEADER))
+    # As Linux has it; QEMU's header has no byte order.
+    text = re.sub(r'__((?:le|u)\d+)', r'\1', re.sub(r'\buint(\d+)_t', r'u\1', text))
+    structs = re.findall(r'(?s)struct virtio_balloon_(\w+) \{\n(.*?)\n\};', text)
+    config = re.sub(r'(?s)struct virtio_balloon_\w+ \{\n.*?\n\};', '', text)
+    return {name: layout(fields) for name, fields in structs} | {
+        'config': layout(config, 16)}
+
+
 def layout(fields, offset=0):
     """Return [(offset, field, type)] of fields of a struct in C."""
     rows = []
     for kind, bits, name, number in re.findall(
-            r'(?m)^ +((?:le|u)(\d+)) (\w+)(?:\[(\d+)\])?;$', fields):
+            r'(?m)^\s+((?:le|u)(\d+)) (\w+)(?:\[(\d+)\])?;$', fields):
         rows.append((offset, name, kind + (f'[{number}]' if number else '')))
         offset += int(bits) // 8 * int(number or 1)
     return rows
@@ -143,6 +174,29 @@ def test_structs():
     # The first four fields of the configuration space are the specification's.
     structs['config'] = structs['config'][4:]
     assert latex_structs() == structs
+
+
+@pytest.mark.parametrize('project', PROJECTS)
+def test_structs_of_headers(project):
+    """So are those of the headers; QEMU's says nothing of byte order."""
+    structs = page_structs()
+    structs['config'] = structs['config'][4:]
+    if project == 'qemu':
+        structs = {name: [(offset, field, kind.replace('le', 'u'))
+                          for offset, field, kind in rows]
+                   for name, rows in structs.items()}
+    assert header_structs(project) == structs
+
+
+def test_every_sentence_is_tested():
+    """A test names each sentence, but for those that are listed with a reason."""
+    texts = [added(project, TESTS) for project in PROJECTS]
+    texts += [path.read_text(encoding='utf-8')
+              for path in [*ROOT.glob('tests/*/test_*.py'),
+                           ROOT / 'conformance' / 'vectors.h'] if path.name != 'test_spec.py']
+    named = set(re.findall(r'\b(?:DRV|DEV)-\d+\b', '\n'.join(texts)))
+    assert named <= set(sentences())
+    assert set(sentences()) - named == set(UNTESTED)
 
 
 def test_labels_are_listed_for_conformance():
