@@ -56,7 +56,7 @@ def test_caught(patch, request, tmp_path):
     else:
         request.getfixturevalue('huge_pages')
         found = complaint(qemu_tests.qtest, mutant.build(patch, QTEST),
-                          mutant.QEMU / 'qemu-system-x86_64', tmp_path)
+                          mutant.QEMU / 'qemu-system-x86_64', tmp_path, *what)
     assert found, f'{patch.name} was not caught'
     print(str(found)[:200])
 

@@ -36,7 +36,7 @@ def test_under_sanitizers(tmp_path):
     env = fuzz.sanitizer_environment()
     check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
     qtest(fuzz.OUT / 'tests/qtest/qos-test', fuzz.OUT / 'qemu-system-x86_64', tmp_path,
-          env)
+          env=env)
 
 
 @pytest.mark.long

@@ -30,8 +30,11 @@ def check(command, env=None):
     return len(cases)
 
 
-def qtest(program, qemu, folder, env=None):
-    """Run all qtests of the device with a QEMU; folder: for a program around it."""
+def qtest(program, qemu, folder, name='', env=None):
+    """Run qtests of the device with a QEMU: all, or those of a name as pages/size.
+
+    folder: for a program around QEMU.
+    """
     wrapper = write_qemu_wrapper(folder / 'qemu-system-x86_64', qemu)
     env = {**(env or os.environ), 'QTEST_QEMU_BINARY': str(wrapper)}
     listed = subprocess.run([program, '-l'], capture_output=True, text=True,
@@ -39,5 +42,8 @@ def qtest(program, qemu, folder, env=None):
     paths = [path for path in listed
              if re.search('/virtio-balloon.*/(pages|req|live|malformed)/', path)]
     assert len(paths) >= 52, listed
+    if name:
+        paths = [path for path in paths if path.endswith(f'/{name}')]
+        assert paths, name
     options = [word for path in paths for word in ('-p', path)]
     assert check([program, '--tap', '-k', *options], env) == len(paths)

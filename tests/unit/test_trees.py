@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness import tree
-from harness.common import PROJECTS
+from harness.common import PROJECTS, ROOT
 from harness.debian import archive
 from tests.support import mutant
 from tests.support.files import list_files
@@ -24,6 +24,12 @@ def test_qemu_has_the_header_of_linux(tmp_path):
                    check=True, env={**os.environ, 'arch': ''})
     ours = tree.tree('qemu') / 'include/standard-headers' / header
     assert (tmp_path / 'virtio_balloon.h').read_text() == ours.read_text()
+
+
+def test_qemu_has_the_table_of_vectors():
+    """QEMU's unit test runs the table of conformance/, and no other."""
+    copy = tree.tree('qemu') / 'tests/unit/virtio-balloon-vectors.inc'
+    assert copy.read_bytes() == (ROOT / 'conformance/vectors.h').read_bytes()
 
 
 @pytest.fixture(name='touched')
