@@ -57,7 +57,7 @@ def outcome(guest, target, back):
         guest.set_target(back)
         if arrive(guest, back, end):
             return True, 'goes on'
-    dead = any('stuck until reset' in line for line in guest.log_lines())
+    dead = any('stuck until' in line for line in guest.log_lines())
     return False, 'dead' if dead else f'stays at {guest.actual() // MIB} MiB'
 
 

@@ -22,14 +22,14 @@ PATCHES = [patch for patch in mutant.MUTANTS
            if mutant.header(patch, 'Caught-by') != 'migration']
 
 
-def by_kunit(name, suite, **where):
-    """What KUnit has against a kernel; nothing if it finds no fault."""
+def by_kunit(name, suite, *options, **where):
+    """What KUnit has against a kernel with options; nothing if it finds no fault."""
     # suite: or SUITE.CASE
     log = LOGS / f'mutant-{name}.log'
     assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log
     # A kernel that hangs has been caught, too.
     status = kunit.kunit_py('run', 'uml-debug', log, f'--timeout={COMMAND}', suite,
-                            **where)
+                            *(f'--kernel_args={option}' for option in options), **where)
     splats = [line for line in kunit.kernel_log('uml-debug', where.get('out', BUILD))
               if SPLATS.search(line)]
     return splats or status

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are put into the patched trees on purpose: tests/support/mutants/*.patch.
 
-Tree says to which tree one applies, Caught-by what has to find it: "kunit SUITE",
-"unit", "qtest" (of QEMU; "qtest pages/size": that one) or "migration". A description of
-the fault follows, with the sentence of docs/protocol.md that it breaks, if it is of one.
+Tree says to which tree one applies, Caught-by what has to find it: "kunit SUITE" (or
+"SUITE.CASE") and options of the kernel, "unit", "qtest" (of QEMU; "qtest pages/size": that
+one) or "migration". A description of the fault follows, with the sentence of
+docs/protocol.md that it breaks, if it is of one.
 """
 
 import re
