@@ -95,6 +95,9 @@ MACHINES = {
                              *options((*X86, *DEBUG), NOT_X86)]),
 }
 
+# What kernels zero by default in the field; the balloon must not.
+ZEROING = '--kernel_args=init_on_alloc=1'
+
 # Those for tests. The other one measures: what finds faults takes time.
 TESTED = ('uml-debug', 'x86_64')
 LONG = ('x86_64',)
@@ -147,8 +150,8 @@ def results(machine, *arguments):
     name = '-'.join([machine, *(re.sub(r'\W+', '-', word) for word in arguments)])
     out, log = BUILD / f'kunit-{name}.json', LOGS / f'kunit-{name}.log'
     out.unlink(missing_ok=True)
-    status = kunit_py('run', machine, log, f'--timeout={SUITES}', f'--json={out}',
-                      *arguments)
+    status = kunit_py('run', machine, log, ZEROING, f'--timeout={SUITES}',
+                      f'--json={out}', *arguments)
     groups = json.loads(out.read_text())['sub_groups'] if out.exists() else ()
     suites = {suite['name']: cases_of(suite) for suite in groups}
     return status, suites, log, kernel_log(machine)
