@@ -37,7 +37,7 @@ def proactive(guest, enough):
               'echo 100 > /proc/sys/vm/compaction_proactiveness')
     # The first zone is that for DMA.
     guest.wait_for(lambda: enough() or guest.run(
-        f'grep kcompactd {TRACING}/trace | grep -v zone_start=0x1 || true'),
+        f'grep kcompactd {TRACING}/trace | grep -v "zone_start=0x1 " || true'),
         'a zone has been compacted')
 
 
@@ -83,13 +83,20 @@ def messages(guest, offset):
     return max(kicks.values(), default=0)
 
 
-def take(guest, command):
+def gone(guest):
+    """Pages that have left where they were in the balloon: moved, or given back."""
+    return moved(guest) + guest.vmstat().get('balloon_deflate', 0)
+
+
+def take(guest, size, command):
     """Let somebody take a range; return pages, messages and seconds a page."""
-    before, offset = moved(guest), guest.trace_log.stat().st_size
+    before, offset = gone(guest), guest.trace_log.stat().st_size
     started = time.monotonic()
     guest.run(command)
-    seconds, pages = time.monotonic() - started, moved(guest) - before
+    seconds, pages = time.monotonic() - started, gone(guest) - before
     assert pages > BALLOON // PAGE * 3 // 4, f'{pages} pages moved'
+    # What was given back is inflated elsewhere: these messages count, too.
+    guest.balloon_to(size)
     return {'pages': pages, 'messages': messages(guest, offset) / pages,
             'seconds': seconds / pages}
 
@@ -100,7 +107,8 @@ def offline(name):
                name=f'offline-{name}', **PAIRS[name]) as guest:
         guest.load_balloon()
         guest.balloon_to(GIB - 512 * MIB)
-        result = take(guest, f'cd {MEMORY_BLOCKS}; for block in memory*; do '
+        result = take(guest, GIB - 512 * MIB,
+                      f'cd {MEMORY_BLOCKS}; for block in memory*; do '
                       'grep -q Movable $block/valid_zones || continue; '
                       'echo offline > $block/state && '
                       'exec echo online_movable > /tmp/$block; done; exit 1')
@@ -120,7 +128,7 @@ def cma(name):
             size -= 64 * MIB
             guest.balloon_to(size)
         # Another page in the way may make the first attempts fail.
-        return take(guest, f'until [ $(cat {GIGANTIC}) = 1 ]; do '
+        return take(guest, size, f'until [ $(cat {GIGANTIC}) = 1 ]; do '
                     f'echo 1 > {GIGANTIC}; done')
 
 
