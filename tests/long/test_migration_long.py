@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 
-from harness.vm import MIB, QEMUS
+from harness.vm import MIB, QEMUS, GuestError
+from tests.field.test_postcopy import arrive
 from tests.support import mutant
 from tests.support.journey import CASES, Journey, Lost, ask
+from tests.support.pairs import OURS, PAIRS
 
 pytestmark = pytest.mark.long
 
@@ -19,6 +21,8 @@ STEPS = 18
 GUESTS, EACH = 10, 6
 MUTANTS = [patch for patch in mutant.MUTANTS
            if mutant.header(patch, 'Caught-by') == 'migration']
+POSTCOPY_MUTANTS = [patch for patch in mutant.MUTANTS
+                    if mutant.header(patch, 'Caught-by') == 'postcopy']
 
 
 @pytest.fixture
@@ -77,6 +81,17 @@ def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
             if lost.proven:
                 return
     pytest.fail(f'not caught within {done} migrations')
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize('patch', POSTCOPY_MUTANTS, ids=lambda patch: patch.stem)
+def test_postcopy_mutant_is_caught(patch, seed, monkeypatch):
+    """A QEMU that does not send a page that it is asked for keeps the guest waiting."""
+    monkeypatch.setitem(QEMUS, 'mutant', mutant.build(patch, 'qemu-system-x86_64'))
+    monkeypatch.setitem(PAIRS, 'mutant', {**OURS, 'qemu': 'mutant'})
+    with pytest.raises((AssertionError, GuestError)) as failure:
+        arrive('mutant', 'plain', seed)
+    print(str(failure.value)[:200])
 
 
 def test_mutants_are_there():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are put in are found by the tests that are to find them.
 
-Those of migration are in test_migration_long.py: it may take several of them.
+Those of migration and postcopy are in test_migration_long.py: they need guests.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 UNIT, QTEST = f'tests/unit/{qemu_tests.NAME}', 'tests/qtest/qos-test'
 PATCHES = [patch for patch in mutant.MUTANTS
-           if mutant.header(patch, 'Caught-by') != 'migration']
+           if mutant.header(patch, 'Caught-by') not in ('migration', 'postcopy')]
 
 
 def by_kunit(name, suite, *options, **where):

@@ -3,7 +3,7 @@
 
 Tree says to which tree one applies, Caught-by what has to find it: "kunit SUITE" (or
 "SUITE.CASE") and options of the kernel, "unit", "qtest" (of QEMU; "qtest pages/size": that
-one) or "migration". A description of the fault follows, with the sentence of
+one), "migration" or "postcopy". A description of the fault follows, with the sentence of
 docs/protocol.md that it breaks, if it is of one.
 """
 
