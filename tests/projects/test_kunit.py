@@ -12,7 +12,7 @@ from harness.limits import SUITES
 from harness.vm import SPLATS
 
 # Only kernels for tests have what these need; see make test-long, and UML.
-BUILT_IN = re.compile('needs (a built-in test|CONFIG_FAULT_INJECTION)')
+BUILT_IN = re.compile('needs (a built-in test|CONFIG_FAULT_INJECTION|one node)')
 KTAP = re.compile(r'^ *(ok|not ok) \d+ (.+?)(?: # (.*))?$', re.M)
 
 
