@@ -144,7 +144,8 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         job.end(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         check_totals(guest)
-    assert guest.vmstat()['balloon_migrate'] > 1000
+    # Whole pageblocks stay: what moves is the rest.
+    assert guest.vmstat()['balloon_migrate'] > 100
     exact_at(guest, GIB)
     assert in_balloon(guest.counters()) == 0
 

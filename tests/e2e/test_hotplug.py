@@ -32,14 +32,14 @@ def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     guest, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)
     plug()
     guest.wait_for(online, 'DIMM online')
-    # Movable memory goes into the balloon first: that of the DIMM.
-    guest.balloon_to(2 * GIB - 8 * MIB)
+    # Movable memory goes into the balloon first: that of the DIMM, but for pieces.
+    guest.balloon_to(2 * GIB - 256 * MIB)
     before = gone(guest)
     guest.qmp('device_del', id='dimm0')
     guest.event('DEVICE_DELETED', device='dimm0')
     assert gone(guest) > before + 8 * MIB // 8192
     # What was given back is taken elsewhere a little later.
-    guest.wait_for(lambda: guest.actual() == GIB - 8 * MIB, 'balloon at its target')
+    guest.wait_for(lambda: guest.actual() == GIB - 256 * MIB, 'balloon at its target')
     check_totals(guest)
     guest.balloon_to(GIB)
     check_totals(guest)
