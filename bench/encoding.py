@@ -47,7 +47,7 @@ UNITS, WORDS = range(11), 64
 # In the order of the table: whether there are runs, and the units of bitmaps.
 FORMS = {'runs only': (True, ()), 'bitmaps only': (False, UNITS), 'both': (True, (0,)),
          'both, any unit': (True, UNITS)}
-# How far the driver may be from what is computed.
+# How far the driver may be from the computed numbers.
 AGREES = 0.05
 
 
@@ -108,7 +108,7 @@ def join(runs):
 
 
 def read_trace(lines):
-    """Return the messages of an inflate, and those of an answer, as lists of runs."""
+    """Return the messages of an inflate, and of an answer, as lists of runs."""
     inflate, answer, runs = [], [], []
     for line in lines:
         numbers = [int(text, 0) for text in re.findall(r': (0x[\da-f]+|\d+)', line)]
@@ -134,7 +134,7 @@ def free_pages(flags):
 
 
 def measure_machine():
-    """Return {what: value} of the free pages of this machine."""
+    """Return {name: value} of the free pages of this machine."""
     with open('/proc/kpageflags', 'rb', buffering=0) as file:
         runs = free_pages(b''.join(iter(lambda: file.read(MIB), b'')))
     # About as many runs as a message of bitmaps holds.
@@ -144,7 +144,7 @@ def measure_machine():
 
 
 def measure_one(guest):
-    """Return {kind of set: {what: value}} of one guest."""
+    """Return {kind of set: {name: value}} of one guest."""
     counted = {'answer': scan(guest)['bytes'] - 24}
     before = guest.counters()
     guest.balloon_to(guest.memory // 2)
@@ -192,7 +192,7 @@ def fill_with_files(folder):
 
 
 def fill_with_compiler(folder):
-    """Copy the C compiler of this machine, and what it is to compile."""
+    """Copy the C compiler of this machine, and the sources that it is to compile."""
     root = Path(folder)
     for name in ('lib', 'lib64'):
         (root / 'usr' / name).mkdir(parents=True)

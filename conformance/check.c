@@ -29,7 +29,7 @@ struct buffer {
 	uint8_t bytes[BYTES_MAX];
 };
 
-/* What there is to decode, as in struct balloon_vector */
+/* The input to decode, as in struct balloon_vector */
 struct input {
 	enum balloon_kind kind;
 	unsigned int sent;
@@ -155,7 +155,7 @@ static uint64_t decode_records(const uint8_t *bytes, size_t size,
 	return records;
 }
 
-/* Is this the length of what follows a header, and are there records in it? */
+/* Is this the length of data after a header, and are there records in it? */
 static bool length_fits(uint64_t length, const struct buffer *buffer,
 			size_t header)
 {
@@ -312,12 +312,12 @@ static void decode(const struct input *in, struct result *out)
 		decode_answer(in, out);
 		break;
 	}
-	/* What was named before the fault was found does not count. */
+	/* Frames that were named before the fault do not count. */
 	if (is_bad(in, out))
 		out->number = out->nranges = 0;
 }
 
-/* Lines: what is decoded */
+/* Lines: the input */
 
 static const char *const kinds[] = {
 	[BV_INFLATE] = "INFLATE",
@@ -539,7 +539,7 @@ static bool matches(const struct balloon_vector *v, const struct result *got)
 				    wanted.nranges * sizeof(*wanted.ranges)));
 }
 
-/* One line of TAP, and what is wrong; got: NULL if what is said is no verdict. */
+/* One line of TAP, and the mistake; got: NULL if the reply is no verdict. */
 static bool report(unsigned int index, const struct result *got,
 		   const char *said)
 {

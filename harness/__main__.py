@@ -72,7 +72,7 @@ JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;
 BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py
 (make bench) or migration.py (make migration): python3 -m bench.NAME --help
 Logs are in build/logs.'''
-# What runs without the packages that building needs.
+# Commands that run without the packages that building needs.
 BARE = ('check', 'refresh', 'clean-src', 'spec', 'help')
 
 

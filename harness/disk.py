@@ -13,7 +13,7 @@ DISKS = 7
 
 
 def make_image(name, size, fill):
-    """Return an ext4 image under build/ of what fill(folder) makes, of so many bytes."""
+    """Return an ext4 image of so many bytes in build/, with the files of fill(folder)."""
     image = BUILD / f'{name}.ext4'
     if image.exists():
         return image

@@ -95,7 +95,7 @@ MACHINES = {
                              *options((*X86, *DEBUG), NOT_X86)]),
 }
 
-# What kernels zero by default in the field; the balloon must not.
+# Kernels in the field zero pages on allocation by default; the balloon must not.
 ZEROING = '--kernel_args=init_on_alloc=1'
 
 # Those for tests. The other one measures: what finds faults takes time.

@@ -9,7 +9,7 @@ from harness.debian import packages
 SOURCE = ROOT / 'docs' / 'virtio-spec'
 FOLDER = BUILD / 'spec'
 NAME = 'virtio-balloon'
-# Of the second run: what a reader would miss without an error.
+# Of the second run: faults for a reader that are no errors for LaTeX.
 WARNINGS = r'LaTeX Warning: ((?:Reference|Label) .*(?:undefined|multiply defined).*)'
 
 

@@ -59,7 +59,7 @@ class Inside:
         self.run('rmmod virtio_balloon', timeout)
 
     def unbind_balloon(self, timeout=COMMAND):
-        """Take the device from the driver, which gives back what the balloon holds."""
+        """Take the device from the driver, which gives back the pages in the balloon."""
         self.run('cd /sys/bus/virtio/drivers/virtio_balloon && '
                  'for device in virtio*; do echo $device > unbind; done', timeout)
 

@@ -144,7 +144,7 @@ def test_balloon_moves_under_compaction(boot, page_bitmap):
         job.end(check=False)
         guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
         check_totals(guest)
-    # Whole pageblocks stay: what moves is the rest.
+    # Whole pageblocks stay: the other pages move.
     assert guest.vmstat()['balloon_migrate'] > 100
     exact_at(guest, GIB)
     assert in_balloon(guest.counters()) == 0

@@ -330,8 +330,8 @@ def test_content_of_free_pages_counts(boot, append):
 
 
 def test_consent(boot):
-    """A guest accepts unused pages and reclaim, and otherwise what it was told to."""
-    # What the guest says, as a property, and by what it refuses.
+    """A guest accepts unused pages and reclaim, or the requests that it was told to."""
+    # Read from a property, and from the requests that the guest refuses.
     for append, refused in (('', 'sync'), ('virtio_balloon.accept_reclaim=0', 'reclaim'),
                             ('virtio_balloon.accept_unused_pages=0', 'unused-pages')):
         guest = boot(memory=512 * MIB, host_request=True, append=append)

@@ -38,7 +38,7 @@ def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     guest.qmp('device_del', id='dimm0')
     guest.event('DEVICE_DELETED', device='dimm0')
     assert gone(guest) > before + 8 * MIB // 8192
-    # What was given back is taken elsewhere a little later.
+    # Pages that were given back are taken elsewhere a little later.
     guest.wait_for(lambda: guest.actual() == GIB - 256 * MIB, 'balloon at its target')
     check_totals(guest)
     guest.balloon_to(GIB)

@@ -95,7 +95,7 @@ def take(guest, size, command):
     guest.run(command)
     seconds, pages = time.monotonic() - started, gone(guest) - before
     assert pages > BALLOON // PAGE * 3 // 4, f'{pages} pages moved'
-    # What was given back is inflated elsewhere: these messages count, too.
+    # Pages that were given back are inflated elsewhere: these messages count, too.
     guest.balloon_to(size)
     return {'pages': pages, 'messages': messages(guest, offset) / pages,
             'seconds': seconds / pages}

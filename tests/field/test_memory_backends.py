@@ -45,7 +45,7 @@ class Loss:
 
 def lose_pages(request, pair, backend, missing):
     """Inflate; let another process take huge pages; deflate and fill."""
-    # A guest that clears what it frees writes to every page that comes out of the balloon:
+    # A guest that clears pages on free writes to every page out of the balloon:
     # so it notices that one page is missing.
     loss = Loss()
     # Huge pages for one guest, and no more.

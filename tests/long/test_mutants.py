@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are put in are found by the tests that are to find them.
 
-Those of migration and postcopy are in test_migration_long.py: they need guests.
+Faults of migration and postcopy are in test_migration_long.py: they need guests.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ PATCHES = [patch for patch in mutant.MUTANTS
 
 
 def by_kunit(name, suite, *options, **where):
-    """What KUnit has against a kernel with options; nothing if it finds no fault."""
+    """Return KUnit's complaint about a kernel with options; none if it finds no fault."""
     # suite: or SUITE.CASE
     log = LOGS / f'mutant-{name}.log'
     assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log

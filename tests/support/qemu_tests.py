@@ -31,7 +31,7 @@ def check(command, env=None):
 
 
 def qtest(program, qemu, folder, name='', env=None):
-    """Run qtests of the device with a QEMU: all, or those of a name as pages/size.
+    """Run qtests of the device with a QEMU: all, or the tests of a name as pages/size.
 
     folder: for a program around QEMU.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table of conformance/ is complete, and its program finds what is wrong."""
+"""The table of conformance/ is complete, and its program finds mistakes."""
 
 import re
 import shutil
@@ -53,7 +53,7 @@ def test_table_against_its_decoder(tmp_path, compiler):
     '"$0" --serve | sed "s/^OK 2$/OK 1/"', '"$0" --serve | sed 1d',
     '"$0" --serve; echo OK', '"$0" --serve; exit 3', 'cat', 'yes', 'kill $$'])
 def test_wrong_decoder_is_found(program, wrong):
-    """What a program says wrongly, does not say, or says beyond the end, fails."""
+    """A program that says a wrong thing, too little, or more beyond the end, fails."""
     done = subprocess.run([program, '--', 'sh', '-c', wrong, program], check=False,
                           capture_output=True, text=True, errors='replace')
     assert done.returncode == 1

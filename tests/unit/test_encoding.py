@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What bench.encoding computes: the shortest records, and the pages of a trace."""
+"""The results of bench.encoding: the shortest records, and the pages of a trace."""
 
 from array import array
 
@@ -34,7 +34,7 @@ def test_shortest_records(runs, sizes):
 
 
 def test_headers():
-    """Check that what does not fit into a message has a header more."""
+    """Check that runs that do not fit into a message have a header more."""
     one = {'runs only': 8 + 24, 'both': 8 + 16}
     assert one.items() <= weigh([EXAMPLE], 8).items()
     assert weigh([[(1000 * i, 1) for i in range(511)]], 8)['runs only'] == 8 + 4088
@@ -42,7 +42,7 @@ def test_headers():
 
 
 def test_trace():
-    """Check that pages are those of their message, in order, and joined."""
+    """Check that pages stay in their message, in order, and joined."""
     assert read_trace('''
 virtio_balloon_request_answer id: 1 type: 1 status: 0 bytes: 40 value: 0x0
 virtio_balloon_request_pages id: 1 first: 0x10 nr: 0x2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The text for the virtio specification says what docs/protocol.md says.
+"""The text for the virtio specification says the same as docs/protocol.md.
 
 So do the UAPI header of Linux and QEMU's copy; and tests name every sentence.
 """
@@ -77,7 +77,7 @@ def added(project, files):
 
 
 def header_structs(project):
-    """Return {name: layout} of what a project's header has of the protocol."""
+    """Return {name: layout} of the protocol's structs in a project's header."""
     # Line by line, since not every comment has both its ends in the same patch.
     text = re.sub(r'(?m)^\s*(?:/?\*|#).*$', '', added(project, HEADER))
     # As Linux has it; QEMU's header has no byte order.
@@ -136,7 +136,7 @@ def test_sentence_says_the_same(number):
     constants = latex_constants()
     text += ''.join(f' {constants.get(name)}'
                     for name in re.findall(r'VIRTIO_BALLOON_\w+', text))
-    # Not those of sentences, or of a bit that another feature has.
+    # Not the numbers of sentences, or of a bit that another feature has.
     page = re.sub(r'\[D\w+-\d+\]|bit \d', '', page)
     assert (set(re.findall(r'\b\d+\b', re.sub(r'\w*[^\W\d]\w*', '', page)))
             <= set(re.findall(r'\b\d+\b', text)))
@@ -160,7 +160,7 @@ def test_constants():
 
 
 def test_structs():
-    """Offsets, names and types of fields are those of the page."""
+    """Offsets, names and types of fields are the same as on the page."""
     structs = page_structs()
     assert sorted(structs) == sorted(STRUCTS.values())
     # The first four fields of the configuration space are the specification's.
@@ -170,7 +170,7 @@ def test_structs():
 
 @pytest.mark.parametrize('project', PROJECTS)
 def test_structs_of_headers(project):
-    """So are those of the headers; QEMU's says nothing of byte order."""
+    """The headers have the same; QEMU's says nothing of byte order."""
     structs = page_structs()
     structs['config'] = structs['config'][4:]
     if project == 'qemu':
@@ -200,7 +200,7 @@ def test_labels_are_listed_for_conformance():
 
 
 def test_latex_error_is_one_line(tmp_path, monkeypatch):
-    """What LaTeX reports is told in one line, with the log's name."""
+    """An error that LaTeX reports is told in one line, with the log's name."""
     def run_logged(*_, **__):
         (tmp_path / 'spec.log').write_text('text\n./1.tex:7: Undefined control sequence.\n')
         raise Failure('twenty lines')
