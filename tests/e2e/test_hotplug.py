@@ -2,7 +2,7 @@
 """Memory comes and goes while its pages are in the balloon."""
 
 from harness.vm import GIB, MIB
-from tests.support.accounts import LEGACY_LATER, check_totals
+from tests.support.accounts import LEGACY_LATER, check_totals, gone
 
 
 def dimm_guest(boot, **properties):
@@ -18,12 +18,6 @@ def dimm_guest(boot, **properties):
     def online():
         return guest.meminfo()['MemTotal'] > guest.total + 900 * MIB
     return guest, plug, online
-
-
-def gone(guest):
-    """How many pages of the balloon have moved, or were given back."""
-    counted = guest.vmstat()
-    return counted['balloon_migrate'] + counted['balloon_deflate']
 
 
 @LEGACY_LATER

@@ -95,3 +95,9 @@ def inflate_fragmented(guest, target, how='800'):
         counters = guest.counters()
     exact_at(guest, GIB)
     return counters
+
+
+def gone(guest):
+    """Count the pages of the balloon that have moved, or were given back."""
+    counted = guest.vmstat()
+    return sum(counted.get(name, 0) for name in ('balloon_migrate', 'balloon_deflate'))
