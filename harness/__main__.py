@@ -49,6 +49,10 @@ COMMANDS = {
         LINUX_SRC=, QEMU_SRC= name trees of your own to start from'''),
     'refresh': ('refresh.refresh_all', '''
         write patches/ anew from the commits of these trees'''),
+    'mail': ('mail.rehearse_all', '''
+        rehearse sending every series with git send-email, to this machine only
+        SERIES=linux/02-virtio-balloon-fixes rehearses one (seconds)
+        V=2 PREVIOUS=COMMIT: as version 2, PREVIOUS having been version 1'''),
     'fetch': ('debian.archive.fetch_all', '''
         only download the base sources'''),
     'kernel': ('build.kernel', '''

@@ -2,6 +2,7 @@
 """Run git on the trees, so that it does the same for every user."""
 
 import os
+import shutil
 import subprocess
 
 from harness.common import capture
@@ -33,3 +34,11 @@ def rev(folder, name):
 def dirty(folder):
     """Return the files that differ from HEAD or are unknown to git."""
     return git(folder, 'status', '--porcelain').splitlines()
+
+
+def unpack(repository, commit, folder, *paths):
+    """Unpack the files of a commit, all or some paths, into a folder; return it."""
+    git(repository, 'archive', '-o', folder / 'archive.tar', commit, *paths)
+    shutil.unpack_archive(folder / 'archive.tar', folder)
+    (folder / 'archive.tar').unlink()
+    return folder

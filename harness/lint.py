@@ -7,6 +7,7 @@ build/each/src has worktrees; the folders beside it have objects, one a configur
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter, namedtuple
 
 from harness import build, tree
@@ -33,6 +34,22 @@ OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
 # Another user of what the patches change.
 OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
+
+# Options of checkpatch: the sender signs.
+CHECKPATCH = {
+    'linux': ['--strict', '--codespell', '--no-signoff', '--terse', '--showfile'],
+    'qemu': ['--no-signoff', '--terse'],
+}
+
+
+def checkpatch(project, patch):
+    """Return checkpatch's (exit status, lines) for a patch."""
+    # Its helpers want Debian's Python, whatever else is on the PATH.
+    env = {**os.environ, 'PATH': f"/usr/bin:{os.environ['PATH']}"}
+    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[project], patch],
+                          cwd=tree.tree(project), capture_output=True, text=True,
+                          env=env, check=False)
+    return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
 
 
 def touched(*patterns):

@@ -44,14 +44,16 @@ def base_version(folder):
     return git(folder, 'log', '-1', '--format=%s', 'base').strip().split(' ', 1)
 
 
-def series_names(project):
+def series_names(project, patches=None):
     """Return the series of a project in the order in which they apply."""
-    return sorted(path.name for path in (PATCHES / project).glob(f'{NUMBER}*'))
+    return sorted(path.name
+                  for path in ((patches or PATCHES) / project).glob(f'{NUMBER}*'))
 
 
-def patch_files(project, series=f'{NUMBER}*'):
+def patch_files(project, series=f'{NUMBER}*', patches=None):
     """Return the patches of a project, or of one of its series, as they apply."""
-    return sorted((PATCHES / project).glob(f'{series}/[0-9][0-9][0-9][0-9]-*.patch'))
+    return sorted(((patches or PATCHES) / project).glob(
+        f'{series}/[0-9][0-9][0-9][0-9]-*.patch'))
 
 
 def read_patches(folder):
@@ -60,16 +62,18 @@ def read_patches(folder):
             for path in sorted(folder.glob('*/*.patch'))}
 
 
-def below(project, series):
+def below(project, series, patches=None):
     """Return the series that one needs, in order: its cover letter names them."""
-    cover = PATCHES / project / series / COVER
+    # patches: another folder than PATCHES, as of another version.
+    cover = (patches or PATCHES) / project / series / COVER
     head = cover.read_text(encoding='utf-8').split('\n\n')[0] if cover.exists() else ''
     names = re.findall(r'[^\s,]+', ''.join(re.findall('(?m)^Stands-on: (.*)', head)))
     for name in names:
-        if name not in series_names(project) or name >= series:
-            raise Failure(f'{cover.relative_to(PATCHES.parent)}: there is no series '
-                          f'{name} before it to stand on')
-    return sorted({*names, *(more for name in names for more in below(project, name))})
+        if name not in series_names(project, patches) or name >= series:
+            raise Failure(f'{cover.relative_to((patches or PATCHES).parent)}: there is '
+                          f'no series {name} before it to stand on')
+    return sorted({*names, *(more for name in names
+                             for more in below(project, name, patches))})
 
 
 def alone(project):
@@ -104,10 +108,10 @@ def offsets(folder, patch):
     return moved[0] if moved else ''
 
 
-def am(folder, patch):
-    """Apply one patch with plain git am; return '' or what is wrong."""
+def am(folder, *patches):
+    """Apply patches with plain git am; return '' or what is wrong."""
     done = subprocess.run(['git', '-C', str(folder), 'am', '-q',
-                           '--committer-date-is-author-date', str(patch)],
+                           '--committer-date-is-author-date', *map(str, patches)],
                           text=True, capture_output=True,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, **PLAIN, **FIXED}, check=False)
@@ -365,5 +369,5 @@ def remove_all():
                           'refresh" first, or remove the folder yourself')
     # Git worktrees do not outlive their repository.
     for folder in (SRC, STOCK / 'src', archive.DOWNLOAD, apt.STATE,
-                   BUILD / 'mutants', BUILD / 'each'):
+                   BUILD / 'mutants', BUILD / 'each', BUILD / 'mail'):
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.common import Failure, capture, run_logged, say, warn
 from harness.debian import archive
-from harness.git import FIXED, git
+from harness.git import FIXED, git, rev
 
 
 def unhide(folder):
@@ -63,6 +63,10 @@ def from_own(conf, own, part):
         part.mkdir(parents=True)
         shutil.copytree(own, folder, symlinks=True)
     commit_base(folder, f'{conf.name} own-{own_version(folder)}')
+    # The base that make mail names, where other people have it.
+    if rev(own, 'HEAD') and git(own, 'rev-parse', 'HEAD^{tree}') \
+            == git(folder, 'rev-parse', 'HEAD^{tree}'):
+        git(folder, 'config', 'queue.upstream', rev(own, 'HEAD'))
     return folder
 
 

@@ -16,10 +16,13 @@ PACKAGES = '''
     seabios qemu-system-data ipxe-qemu
     busybox-static e2fsprogs
     python3 python3-pytest python3-pytest-xdist python3-ply python3-git codespell
-    python3-matplotlib
+    python3-matplotlib git-email libmailtools-perl python3-aiosmtpd
 '''.split()
+# For make mail.
+MAILING = 'git-email libmailtools-perl python3-aiosmtpd perl codespell'.split()
 # For make check.
-CHECKING = 'git python3-pytest python3-pytest-xdist e2fsprogs xz-utils'.split()
+CHECKING = [*'git python3-pytest python3-pytest-xdist e2fsprogs xz-utils'.split(),
+            *MAILING]
 # For make test-arch.
 CROSS = '''
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

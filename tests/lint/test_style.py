@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the projects' own scripts say of the patches."""
 
-import os
-import subprocess
 from concurrent import futures
 
 import pytest
 
-from harness import tree
+from harness import lint, tree
 from harness.common import PROJECTS, jobs
 
 pytestmark = pytest.mark.lint
 
-CHECKPATCH = {
-    # The sender signs.
-    'linux': ['--strict', '--codespell', '--no-signoff', '--terse', '--showfile'],
-    'qemu': ['--no-signoff', '--terse'],
-}
 # QEMU asks whether a script imported a header from a Linux release; ours comes
 # from the other project.
 IMPORTED = 'imported from Linux, are you using'
@@ -30,21 +23,11 @@ PATCHES = [(project, path) for project in PROJECTS
            for path in tree.patch_files(project)]
 
 
-def checkpatch(project, patch):
-    """checkpatch's (exit status, lines)."""
-    # Its helpers want Debian's Python, whatever else is on the PATH.
-    env = {**os.environ, 'PATH': f"/usr/bin:{os.environ['PATH']}"}
-    done = subprocess.run(['scripts/checkpatch.pl', *CHECKPATCH[project], patch],
-                          cwd=tree.tree(project), capture_output=True, text=True,
-                          env=env, check=False)
-    return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
-
-
 @pytest.fixture(name='verdicts', scope='module')
 def fixture_verdicts():
     """Futures for all patches: it takes seconds for each."""
     with futures.ThreadPoolExecutor(jobs()) as pool:
-        yield {patch: pool.submit(checkpatch, project, patch)
+        yield {patch: pool.submit(lint.checkpatch, project, patch)
                for project, patch in PATCHES}
 
 
