@@ -99,7 +99,7 @@ def command(name):
 
 
 def main():
-    """Report what a user can do something about in words, not in a traceback."""
+    """Run the command; report errors that a user can mend in words, not as a traceback."""
     # A terminated run must not leave its compilers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

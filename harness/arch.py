@@ -9,7 +9,7 @@ from harness.common import BUILD
 @dataclass(frozen=True)
 class Arch:
     """One architecture, as the kernel, Debian and QEMU name it."""
-    # prefix: of the names of its compilers; image: what the kernel's build makes
+    # prefix: of the names of its compilers; image: the file that the kernel's build makes
     # machine: QEMU's, unless a test wants another; console: on the first -serial
     name: str
     kernel: str
@@ -30,7 +30,7 @@ class Arch:
 
 X86 = Arch('x86_64', 'x86_64', 'amd64', 'x86_64', '', 'arch/x86/boot/bzImage',
            'pc', (), 'ttyS0')
-# What make test-arch tests.
+# The architectures of make test-arch.
 OTHERS = (
     Arch('arm64-64k', 'arm64', 'arm64', 'aarch64', 'aarch64-linux-gnu-',
          'arch/arm64/boot/Image', 'virt', ('-cpu', 'cortex-a57'), 'ttyAMA0',

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build kernels, QEMUs and the guest's initramfs; make and ninja decide what.
+"""Build kernels, QEMUs and the guest's initramfs with make and ninja.
 
 The stock pair is Debian's own kernel, and a QEMU built from build/stock/src. The QEMUs
-look alike seen from the object folders, so that ccache compiles a file once for both.
+have the same relative paths from the object folders, so that ccache compiles a file once
+for both.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ QEMU_OPTIONS = ('--python=/usr/bin/python3', '--target-list=x86_64-softmmu',
                 '--enable-kvm', '--disable-docs', '--disable-tools',
                 '--disable-guest-agent', '--disable-install-blobs',
                 '--enable-gnutls', '--disable-debug-info')
-# Those that ours has as modules, too, and tests or guest/init load.
+# Modules of our kernel, too, which tests or guest/init load.
 STOCK_MODULES = ('virtio_balloon', 'virtio_blk', 'virtio_mem', 'virtio_mmio')
 
 
@@ -66,7 +67,7 @@ def dropped_options(fragment, config):
 
 
 def write_config(make, out, env, fragment):
-    """Write .config from tinyconfig and what is added to it."""
+    """Write .config from tinyconfig and additional options."""
     capture([*make, 'tinyconfig'], env=env)
     with open(out / '.config', 'a', encoding='utf-8') as config:
         config.write(fragment)
@@ -125,8 +126,8 @@ def kernel():
 
 def kernel_variant(name, own):
     """Our kernel with other options, in a folder for Guest; return the folder."""
-    # It starts from a copy of build/kernel, if that is there: only what the options
-    # change is built.
+    # It starts from a copy of build/kernel if there is one: make then builds only the
+    # files that depend on the options.
     out = BUILD / 'variants' / name
     if not out.exists() and (BUILD / 'kernel' / 'bzImage').exists():
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -15,12 +15,12 @@ STOCK = BUILD / 'stock'
 LOGS = BUILD / 'logs'
 PROJECTS = ('linux', 'qemu')
 
-# What run_logged() has run so far: (title, seconds).
+# The commands that run_logged() has run so far: (title, seconds).
 SPENT = []
 
 
 class Failure(Exception):
-    """An error that the user can do something about, in words that say what."""
+    """An error that the user can mend; its text explains how."""
 
 
 def say(text):

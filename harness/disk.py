@@ -23,7 +23,7 @@ def make_image(name, size, fill):
         fill(files)
         capture(['/sbin/mkfs.ext4', '-q', '-O', '^has_journal', '-m', '0', '-d',
                  files, part, f'{size // MIB}M'])
-        # Another process may have made one meanwhile, and may be using it.
+        # Another process may have made one in between, and may be using it.
         with suppress(FileExistsError):
             os.link(part, image)
     return image
@@ -40,7 +40,7 @@ def disk_image(size):
 
 
 def drive(name, path, options='read-only=on,file.locking=off'):
-    """QEMU's arguments for a disk, by default one that several guests may read."""
+    """Return QEMU's arguments for a disk, which several guests may read by default."""
     return ['-blockdev', f'raw,node-name={name},{options},file.driver=file,'
                          f'file.filename={path}',
             '-device', f'virtio-blk,drive={name}']

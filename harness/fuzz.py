@@ -16,14 +16,14 @@ from harness.debian import packages
 from harness.vm import FIRMWARE
 
 OUT = BUILD / 'fuzz'
-# Where QEMU looks for firmware when it runs from its build folder.
+# QEMU searches this folder for firmware when it runs from its build folder.
 BUNDLE = OUT / 'qemu-bundle/usr/local/share/qemu'
 OPTIONS = ('--cc=ccache clang', '--host-cc=ccache clang', *QEMU_OPTIONS,
            '--enable-fuzzing', '--enable-asan', '--enable-ubsan')
 PROGRAMS = ('qemu-fuzz-x86_64', 'qemu-system-x86_64', 'tests/qtest/qos-test',
             'tests/unit/test-virtio-balloon-pages')
 
-# What libFuzzer watches. Fewer counters make more executions.
+# The code that libFuzzer watches. Fewer counters make more executions.
 FILTER = '''src:*/hw/virtio/virtio-balloon*
 src:*/hw/virtio/virtio.c
 src:*/tests/qtest/fuzz/fuzz.c
@@ -81,7 +81,7 @@ def build():
     packages.install(packages.FUZZING)
     tree.ensure('qemu', strict=False)
     env = configure_qemu('fuzzers', SRC / 'qemu', OUT, 'fuzz', OPTIONS)
-    # ccache does not look into the file.
+    # ccache does not read the file.
     filter_file = OUT / 'instrumentation-filter'
     env['CCACHE_EXTRAFILES'] = str(filter_file)
     # Configuring anew, which ninja may do first, writes QEMU's own filter.

@@ -12,7 +12,7 @@ FIXED = {'GIT_AUTHOR_NAME': 'upstream', 'GIT_AUTHOR_EMAIL': 'upstream@localhost'
          'GIT_COMMITTER_NAME': 'queue', 'GIT_COMMITTER_EMAIL': 'queue@localhost',
          'GIT_AUTHOR_DATE': '2000-01-01T00:00:00Z',
          'GIT_COMMITTER_DATE': '2000-01-01T00:00:00Z'}
-# The user's git configuration must not change what patches look like.
+# The user's git configuration must not change the form of patches.
 PLAIN = {'GIT_CONFIG_GLOBAL': '/dev/null', 'GIT_CONFIG_NOSYSTEM': '1'}
 
 

@@ -44,7 +44,7 @@ def packaged_modules(folder, names):
 
 
 def content(path):
-    """What a file holds, a compressed one unpacked."""
+    """Return the content of a file, decompressed if need be."""
     data = path.read_bytes()
     return lzma.decompress(data) if path.suffix == '.xz' else data
 

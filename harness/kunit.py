@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's own tests, run by kunit.py: on UML, and on an emulated x86_64.
 
-x86_64 has what UML has not: holes, zones, nodes, memory that goes offline, other CPUs.
-Both have KASAN, lockdep and fault injection; x86_64, which takes minutes to build and is
-for make test-long, has kmemleak, too. make test has the suites that can be modules.
+Only x86_64 has holes, zones, nodes, memory that goes offline, and other CPUs. Both have
+KASAN, lockdep and fault injection; x86_64 also has kmemleak. It takes minutes to build
+and is for make test-long. make test runs the suites that can be modules.
 """
 
 import functools
@@ -34,8 +34,8 @@ X86_QEMU = '''
 # The same of a guest of the harness, with a CPU, and so a socket, on each node.
 GUEST = {'memory': 1286 * MIB, 'nodes': 2, 'machine': 'pc,max-ram-below-4g=512M',
          'args': ('-smp', '2,sockets=2'), 'balloon': False}
-# What it loads, in this order, and which suites these modules have. Memory that is
-# offline or isolated is tested where the suite is built in.
+# The modules that it loads, in this order, and their suites. Only a suite that is built in
+# tests memory that is offline or isolated.
 MODULES = {'kunit': (),
            'virtio_balloon_kunit': ('virtio_balloon_encode',),
            'virtio_balloon_request_kunit': ('virtio_balloon_request',),
@@ -53,14 +53,14 @@ QEMU_ARCH = QemuArchParams(
     extra_qemu_params={parameters!r})
 '''
 
-# What finds faults. KASAN that is not inline finds the same, and compiles faster.
+# Options that find bugs. Outline KASAN finds the same bugs and compiles faster.
 # Without EXPERT, some of the next can't be turned off.
 DEBUG = '''
     DEBUG_KERNEL KASAN KASAN_OUTLINE PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_VM
     DEBUG_LIST DEBUG_FS PAGE_POISONING FAULT_INJECTION FAULT_INJECTION_DEBUG_FS
     FAILSLAB FAIL_PAGE_ALLOC EXPERT
 '''.split()
-# What is on by itself, and only costs time to compile.
+# Options that are on by default and only cost time to compile.
 UNUSED = 'BLOCK INPUT HWMON USB_SUPPORT IO_URING SECCOMP HW_RANDOM PCIEASPM DNOTIFY ' \
     'INOTIFY_USER'.split()
 # The driver's .kunitconfig is for UML.
@@ -98,16 +98,16 @@ MACHINES = {
 # Kernels in the field zero pages on allocation by default; the balloon must not.
 ZEROING = '--kernel_args=init_on_alloc=1'
 
-# Those for tests. The other one measures: what finds faults takes time.
+# Kernels for tests. The other one measures: options that find bugs take time.
 TESTED = ('uml-debug', 'x86_64')
 LONG = ('x86_64',)
 
 
 def environment():
-    """Write our QEMU, and how it is started; return an environment that has it on PATH.
+    """Write a wrapper of our QEMU; return an environment that has it on PATH.
 
-    The accelerator is the one that works here: kunit.py tries KVM first, wherever there
-    is a /dev/kvm, and would hang.
+    The wrapper names the accelerator that works here: kunit.py tries KVM first, wherever
+    there is a /dev/kvm, and would hang.
     """
     WRAPPERS.mkdir(exist_ok=True)
     parameters = [*X86_QEMU, '-initrd', str(BUILD / 'kernel' / 'initramfs')]
@@ -146,7 +146,7 @@ def build(machine):
 
 @functools.cache
 def results(machine, *arguments):
-    """What kunit.py says: (status, {suite: [(case, verdict)]}, log, kernel's log)."""
+    """Run kunit.py; return (status, {suite: [(case, verdict)]}, log, kernel's log)."""
     name = '-'.join([machine, *(re.sub(r'\W+', '-', word) for word in arguments)])
     out, log = BUILD / f'kunit-{name}.json', LOGS / f'kunit-{name}.log'
     out.unlink(missing_ok=True)
@@ -158,8 +158,8 @@ def results(machine, *arguments):
 
 
 def kernel_log(machine, out=BUILD):
-    """What the kernel printed while it ran the tests, line by line."""
-    # Not more than 32 MiB: a kernel with a fault may say the same for ever.
+    """Return the lines that the kernel printed while it ran the tests."""
+    # At most 32 MiB: a broken kernel may repeat a message forever.
     with open(out / MACHINES[machine][0] / 'test.log', 'rb') as file:
         return file.read(32 << 20).decode(errors='replace').splitlines()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build and check what the patches touch, after any of them.
+"""Build and check the files that the patches change, after any patch.
 
 build/each/src has worktrees; the folders beside it have objects, one a configuration.
 """
@@ -29,10 +29,10 @@ MACHINES = {
     'i386': Machine('i386', '', 'y', ('HIGHMEM4G',)),
     'uml': Machine('um', '', 'y', ('VIRTIO_UML',)),
 }
-# What is not in every kernel.
+# Files that are not in every kernel.
 OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
             'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
-# Another user of what the patches change.
+# Another user of the changed code.
 OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
 
 # Options of checkpatch: the sender signs.
@@ -64,7 +64,7 @@ def checkout(commit, project='linux'):
 
 
 def present(*patterns):
-    """Return those of the touched files that are in the worktree."""
+    """Return the touched files that are in the worktree."""
     return [file for file in touched(*patterns) if (SOURCE / file).exists()]
 
 
@@ -119,14 +119,14 @@ def targets(name):
 
 
 def compile_touched(name, title, *options):
-    """Build what is in the worktree; return the output."""
+    """Build the touched files in the worktree; return the output."""
     configure(name)
     return run_checker(f'{title}, {name}', [*make(name), *options, *targets(name)],
                 f'each-{name}.log')
 
 
 def compile_qemu(title):
-    """Build what the QEMU patches touch, but the fuzzers; a warning is an error."""
+    """Build the files that the QEMU patches change, without fuzzers; a warning fails."""
     source = SOURCE.with_name('qemu')
     unit = 'tests/unit/test-virtio-balloon-pages'
     tests = ['tests/qtest/qos-test', *[unit] * (source / f'{unit}.c').exists()]
@@ -158,7 +158,7 @@ def sparse():
 
 
 def run_sparse(title):
-    """Run sparse on what is in the worktree; return the output."""
+    """Run sparse on the touched files in the worktree; return the output."""
     return compile_touched('x86_64', title, 'C=2', f'CHECK={sparse()}')
 
 
@@ -185,7 +185,7 @@ def kernel_doc(title):
 
 
 def html(title):
-    """Count Sphinx's warnings of what the patches touch, in its documents' folders."""
+    """Count Sphinx's warnings about the touched files, in the folders of documents."""
     # A path in /sys makes it read all of Documentation/ABI, which has faults.
     out = FOLDER / 'html'
     shutil.rmtree(out, ignore_errors=True)

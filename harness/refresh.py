@@ -9,7 +9,7 @@ from harness import tree
 from harness.common import PROJECTS, Failure, say, warn
 from harness.debian import archive
 
-# What follows it in a cover letter is written by make refresh.
+# make refresh writes the rest of a cover letter, from this line on.
 MARKER = 'Patches and diffstat:'
 
 

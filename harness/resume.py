@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A plugin for pytest: a run that was ended goes on where it was.
+"""A plugin for pytest: an interrupted run continues with the remaining tests.
 
-The names of tests that have passed are kept below a line that names the state of series
-and tests. What another state has passed does not count.
+A file keeps the names of passed tests, below a line that names the state of series and
+tests. Tests that passed in another state do not count.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from harness import tree
 from harness.common import BUILD, PROJECTS, ROOT
 
 FINISHED = BUILD / 'test-long.finished'
-# What this run leaves out. It does not change meanwhile: workers collect at any time.
+# The tests that this run leaves out. The set is fixed: workers collect at any time.
 EARLIER = BUILD / 'test-long.earlier'
 
 
@@ -29,7 +29,7 @@ def state():
 
 
 def begin(afresh):
-    """Note what has been passed in this state; return how many that are."""
+    """Read the tests that passed in this state; return them."""
     now = state()
     lines = FINISHED.read_text(encoding='utf-8').splitlines() \
         if FINISHED.exists() and not afresh else []
@@ -68,7 +68,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what has been passed before."""
+    """Leave out tests that passed before."""
     earlier = set(EARLIER.read_text(encoding='utf-8').splitlines()[1:])
     out = [item for item in items if plain(item.nodeid) in earlier]
     config.hook.pytest_deselected(items=out)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is done with what has been built: boot by hand, measure, test."""
+"""Use the built pair: boot it by hand, measure, test."""
 
 import json
 import os
@@ -80,14 +80,14 @@ def check():
 
 
 def sources():
-    """What make lint needs: trees, compilers, checkers."""
+    """Prepare make lint: trees, compilers, checkers."""
     packages.install(packages.LINTING)
     for project in PROJECTS:
         tree.ensure(project, strict=False)
 
 
 def lint():
-    """make lint: the trees, then what compilers and checkers say of the patches."""
+    """make lint: the trees, then compilers and checkers on the patches."""
     return tests('lint', sources)
 
 
@@ -96,17 +96,17 @@ def arch_tests():
     return tests('arch', build.arches)
 
 
-# The tests run in two parts: those that may have neighbours, and those that take what
-# the host has once, or change it.
+# The tests run in two parts: first tests that may run side by side, then tests that need
+# the host for themselves, or change it.
 PARTS = {'not alone': BUILD / 'tests.xml', 'alone': BUILD / 'tests-alone.xml'}
 # Targets whose tests all run one after another: they share a tree.
 ONE_BY_ONE = ('lint', 'arch')
-# What guests of two tests need at most, in KiB: a migration has two of 1.5 GiB.
+# Memory for the guests of one test, in KiB, at most: a migration has two of 1.5 GiB.
 NEIGHBOUR = 4 << 20
 
 
 def counts(junit):
-    """Return (passed, failed) of a run of pytest; what was skipped has failed."""
+    """Return (passed, failed) of a run of pytest; skipped tests have failed."""
     if not junit.exists():
         return 0, 0
     try:
@@ -175,7 +175,7 @@ def run_part(part, junit, target, workers):
          *resumed, *parallel, f'--junitxml={junit}',
          '-m', f'({selection.expression(target)}) and ({part})', *selection.words()],
         cwd=ROOT, stdin=subprocess.DEVNULL)
-    # What is left of a part that is resumed may be nothing.
+    # A resumed part may have no tests left.
     return 0 if status == 5 else status
 
 
@@ -195,7 +195,7 @@ def run_parts(chosen, target):
 
 
 def prepare_tests(chosen, prepare):
-    """Build what the chosen tests need; say what they need of the host."""
+    """Build for the chosen tests; warn if they need root."""
     root = sum(test['root'] for test in chosen)
     if root and os.geteuid():
         warn(f'not root: {root} tests that reserve huge pages of the host will fail')

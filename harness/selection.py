@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which tests a selection has: pytest collects them, and nothing is built or run.
+"""Find the tests of a selection: pytest collects them without a build or a run.
 
 As a program: python3 -m harness.selection FILE WORD... writes them to a file.
 """
@@ -32,14 +32,14 @@ def expression(target):
 
 
 def belongs(marks, target):
-    """Whether a test with these marks is one of a target's."""
+    """Return whether a target runs a test with these marks."""
     if target == 'field' and 'long' in marks:
         return False
     return target in marks if target else not set(marks) & set(ELSEWHERE)
 
 
 class Collector:
-    """A plugin for pytest that keeps what has been collected."""
+    """A plugin for pytest that keeps the collected tests."""
 
     def __init__(self):
         self.tests = []
@@ -68,7 +68,7 @@ def collected():
 
 
 def selected(target):
-    """Return a target's tests of the selection; say where they are if it has none."""
+    """Return a target's tests of the selection; raise Failure if it has none."""
     found = collected()
     if mine := [test for test in found if belongs(test['marks'], target)]:
         return mine

@@ -5,8 +5,8 @@ A tree's first commit, tag "base", is the upstream source; every commit after it
 is a patch. Each series, a folder of patches that is mailed by itself, is a branch of
 the same name that ends with its last patch; "git rebase" takes the branches along
 (rebase.updateRefs). The ref refs/queue/applied and the configuration queue.* name the
-state in which tree and patches were last known to be the same: what differs from it is
-the user's own work.
+state in which tree and patches were last known to be the same: any difference is the
+user's own work.
 """
 
 import fnmatch
@@ -77,7 +77,7 @@ def below(project, series, patches=None):
 
 
 def alone(project):
-    """Return {series: those that it needs} where these are not all before it."""
+    """Return {series: series that it needs} where it does not need all before it."""
     names = series_names(project)
     return {series: below(project, series) for number, series in enumerate(names)
             if below(project, series) != names[:number]}
@@ -97,7 +97,7 @@ def create(project):
 # -- Patches to tree --------------------------------------------------------
 
 def offsets(folder, patch):
-    """Return what keeps a patch from applying exactly, or ''."""
+    """Return the reason why a patch does not apply exactly, or ''."""
     done = subprocess.run(['git', '-C', str(folder), 'apply', '--check', '-v',
                            str(patch)], text=True, capture_output=True,
                           env={**os.environ, **PLAIN, 'LC_ALL': 'C'},
@@ -109,7 +109,7 @@ def offsets(folder, patch):
 
 
 def am(folder, *patches):
-    """Apply patches with plain git am; return '' or what is wrong."""
+    """Apply patches with plain git am; return '' or the error."""
     done = subprocess.run(['git', '-C', str(folder), 'am', '-q',
                            '--committer-date-is-author-date', *map(str, patches)],
                           text=True, capture_output=True,
@@ -125,7 +125,7 @@ def am(folder, *patches):
 def apply(project, folder, exact, names=(f'{NUMBER}*',)):
     """Apply series to a tree at its base, all by default; return '' or the error.
 
-    exact: a hunk that applies at other lines than the patch says is a fault.
+    exact: a hunk that applies with an offset is an error.
     """
     for patch in [patch for name in names for patch in patch_files(project, name)]:
         moved = offsets(folder, patch)
@@ -201,7 +201,7 @@ def commits(project):
 def borders(project):
     """Return {series: its last commit} of a tree, by its branches.
 
-    What lies beyond the last branch is part of the last series.
+    Commits after the last branch belong to the last series.
     """
     order, ends, begin = commits(project), {}, 0
     for line in branches(project).splitlines():
@@ -224,7 +224,7 @@ def counted(project):
 
 
 def noted(project, key):
-    """Return what mark_applied() noted in a tree, or ''."""
+    """Return a value that mark_applied() noted in a tree, or ''."""
     return subprocess.run(['git', '-C', str(tree(project)), 'config', f'queue.{key}'],
                           capture_output=True, text=True, check=False).stdout.strip()
 
@@ -263,7 +263,7 @@ def same(project):
 
 
 def own_work(project):
-    """Return what a tree holds that make tree would destroy, or ''."""
+    """Return the work in a tree that make tree would destroy, or ''."""
     folder = tree(project)
     if dirty(folder):
         return 'changes that are not committed'
@@ -288,8 +288,8 @@ def back_up(project):
 def ensure(project, force=False, strict=True):
     """Bring a tree up to date with its patches, creating it if it is missing.
 
-    Work of the user's own is never touched: with 'strict' it is a Failure that
-    says how to go on, without it the tree is left as it is (to be built). With
+    The user's own work is never changed: with 'strict' it raises a Failure that
+    explains how to go on, without it the tree stays as it is (and is built). With
     'force' the work is put aside first.
     """
     folder = tree(project)
@@ -322,7 +322,7 @@ def ensure(project, force=False, strict=True):
 
 
 def worktree(project, folder, name, patterns=()):
-    """Check out a commit of a tree in a git worktree of its own, and no changes.
+    """Check out a commit of a tree, without changes, in a separate git worktree.
 
     Files that are not part of the commit, but not in its way, stay. patterns: the
     files to check out, as in .gitignore; all of them by default.

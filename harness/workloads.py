@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The states of guests that benches measure and tests try, as contexts.
+"""The states of guests in benchmarks and tests, as contexts.
 
 Without further arguments a state takes a share of the guest's memory that suits a guest
-which does nothing else. What runs in the guest ends with the context, on whatever QEMU
-the guest is by then.
+which does nothing else. Programs in the guest end with the context, on whatever QEMU the
+guest has migrated to.
 """
 
 from contextlib import contextmanager

@@ -15,8 +15,8 @@ from harness.common import BUILD, Failure
 STATE = BUILD / 'apt'
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
-# What apt prints, and what the user should read instead. The first one counts: where
-# there is no network, apt may also miss a Release file.
+# Messages of apt, and the ones that the user reads instead. The first match counts:
+# without a network, apt may also miss a Release file.
 ERRORS = (
     (r'No space left|enough free space', 'the disk is full: free some space'),
     (r'NO_PUBKEY|not signed', "the archive's key is not known here: install "
@@ -30,7 +30,7 @@ ERRORS = (
 
 
 def explain(stderr, stdout=''):
-    """Return one line that names what is wrong, from apt's output."""
+    """Return one line that names the problem, from apt's output."""
     for pattern, meaning in ERRORS:
         if re.search(pattern, stdout + stderr):
             return meaning

@@ -20,7 +20,7 @@ STAMP = 'complete.json'
 
 @dataclass(frozen=True)
 class Source:
-    """One base/<key>.conf: what to look for, and where."""
+    """One base/<key>.conf: packages to search for, and suites."""
     key: str
     name: str
     kind: str
@@ -33,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """One version that a suite has. 'newer': not what the patches were made for."""
+    """One version that a suite has. 'newer': the patches were made for an older one."""
     suite: str
     package: str
     version: str
@@ -67,7 +67,7 @@ def upstream(version):
 
 
 def accepted(source, version):
-    """Return whether a version is one that the patches are made for."""
+    """Return whether the patches are made for a version."""
     return any(fnmatch.fnmatchcase(upstream(version), glob) for glob in source.accept)
 
 
@@ -173,13 +173,13 @@ def fetch(source):
 
 
 def fetch_all():
-    """make fetch: download what the trees are made from."""
+    """make fetch: download the sources of the trees."""
     for key in PROJECTS:
         fetch(load(key))
 
 
 def run_unpacker(argv, cwd):
-    """Run an unpacking command; raise Failure in words that say what to do."""
+    """Run an unpacking command; raise Failure with a remedy."""
     done = subprocess.run([str(a) for a in argv], cwd=cwd, check=False,
                           stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, errors='replace')

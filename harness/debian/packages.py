@@ -39,7 +39,7 @@ TYPESETTING = ['texlive-latex-base', 'texlive-latex-recommended', 'lmodern']
 
 
 def missing(wanted):
-    """Return those of some packages that are not installed."""
+    """Return the packages that are not installed."""
     done = subprocess.run(
         ['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n',
          *wanted], capture_output=True, text=True, check=False)
@@ -49,7 +49,7 @@ def missing(wanted):
 
 
 def install(wanted=PACKAGES):
-    """Install what is missing as root; otherwise raise Failure with the command line."""
+    """Install missing packages as root; otherwise raise Failure with the command line."""
     names = missing(wanted)
     if not names:
         return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests to try balloons on: a kernel, a QEMU, and hands inside the guest.
+"""Guests to try balloons on: a kernel, a QEMU, and an agent inside the guest.
 
-Every wait is bounded; what it raises quotes the end of the guest's console.
+Every wait is bounded; its exception quotes the end of the guest's console.
 """
 
 from harness.vm.agent import GuestError, GuestTimeout, Refused

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run commands in a guest: the host's end of guest/agent.c.
 
-qemu-ga's guest-exec and ssh neither answer while the guest is out of memory, nor follow
-one that migrates, nor are static programs.
+qemu-ga's guest-exec and ssh do not serve: they do not answer while the guest is out of
+memory, do not follow a migrating guest, and are not static programs.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from harness.limits import COMMAND
 
 
 class GuestError(Exception):
-    """The guest or its QEMU did not do what it was told."""
+    """The guest or its QEMU did not obey a command."""
 
 
 class GuestTimeout(GuestError, TimeoutError):

@@ -56,15 +56,15 @@ class Balloon:
         return self._vm.is_running()
 
     def output(self):
-        """What QEMU itself has said, once it has ended (see kill())."""
+        """Return the output of QEMU itself, once it has exited (see kill())."""
         return self.qemu_log.read_text(errors='replace')
 
     def get(self, name, path='/machine/peripheral/balloon0'):
-        """A QOM property, of the balloon device unless told otherwise."""
+        """Return a QOM property, of the balloon device by default."""
         return self.qmp('qom-get', path=path, property=name)
 
     def actual(self):
-        """What QEMU says is left to the guest, in bytes."""
+        """Return the memory left to the guest in bytes, as QEMU reports it."""
         return self.qmp('query-balloon')['actual']
 
     def set_target(self, size):
@@ -73,9 +73,9 @@ class Balloon:
 
     def balloon_to(self, size, timeout=COMMAND):
         """Ask for a target and wait until it is reached; return seconds."""
-        # Looks every 2 ms at first, then so often that the result is right to
-        # 1 %: each look takes time from QEMU's main loop, which is what limits
-        # the legacy format.
+        # Polls every 2 ms at first, then often enough for a result that is right to
+        # 1 %: each poll takes time from QEMU's main loop, which limits the legacy
+        # format.
         started = time.monotonic()
         self.set_target(size)
 
@@ -90,11 +90,11 @@ class Balloon:
         return time.monotonic() - started
 
     def resident(self, field='Rss'):
-        """A line of QEMU's smaps_rollup in bytes; Rss has shared memory, too."""
+        """Return a line of QEMU's smaps_rollup in bytes; Rss includes shared memory."""
         return host.resident(self.pid, field)
 
     def cpu_seconds(self, thread=None):
-        """CPU time of a thread of QEMU, of its main thread unless told otherwise."""
+        """Return the CPU time of a thread of QEMU, of its main thread by default."""
         path = f'/proc/{self.pid}/task/{thread or self.pid}/schedstat'
         return int(Path(path).read_text(encoding='ascii').split()[0]) / 1e9
 

@@ -18,7 +18,7 @@ ON_OFF = {True: 'on', False: 'off'}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a guest is made of; twin() makes others from it."""
+    """The parts of a guest; twin() makes other guests from them."""
     # 'ours' or 'stock', or other keys of QEMUS and KERNELS
     qemu: str = 'ours'
     kernel: str = 'ours'
@@ -41,7 +41,7 @@ class Shape:
     reboot: bool = False
     # For others than x86_64 there is only our pair.
     arch: str = 'x86_64'
-    # Bytes that a memory cgroup of its own lets QEMU have
+    # Limit of QEMU's memory cgroup in bytes
     cgroup: int = 0
     # Words before QEMU's command, such as env VARIABLE=VALUE
     wrapper: tuple = ()
@@ -55,7 +55,7 @@ class Shape:
 
     @property
     def accelerator(self):
-        """What QEMU runs the guest on."""
+        """Return the accelerator that QEMU uses."""
         return accelerator() if self.target is X86 else 'tcg'
 
     @property

@@ -57,7 +57,7 @@ class Guest(Inside, Balloon, Migration):
         self._expected, self._unclaimed = [], []
 
     def twin(self, **changes):
-        """A guest made like this one that waits for it to migrate there."""
+        """Return a guest made like this one, as the destination of its migration."""
         # changes are fields of Shape. Its logs are its own.
         guest = Guest(name=f'{self.name}-{next(self._twins)}', incoming=True)
         guest.shape = replace(self.shape, **changes)
@@ -158,7 +158,7 @@ class Guest(Inside, Balloon, Migration):
 
     def wait_for(self, condition, what, timeout=COMMAND, interval=0.02):
         """Poll until condition() is true; return its value."""
-        # interval: seconds between two looks, or a function that says how many
+        # interval: seconds between two polls, or a function that returns them
         end = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > end:

@@ -17,7 +17,7 @@ FIRMWARE = ('/usr/share/seabios', '/usr/share/qemu', '/usr/lib/ipxe/qemu')
 
 # The two halves of a guest, by name.
 KERNELS = {'ours': BUILD / 'kernel', 'stock': STOCK}
-# BALLOON_TEST_QEMU: the build with sanitizers, where tests/projects/test_qemu.py says so.
+# BALLOON_TEST_QEMU: the build with sanitizers, which tests/projects/test_qemu.py sets.
 QEMUS = {'ours': Path(os.environ.get('BALLOON_TEST_QEMU')
                       or BUILD / 'qemu' / 'qemu-system-x86_64'),
          'stock': STOCK / 'qemu-system-x86_64'}
@@ -38,7 +38,7 @@ def accelerator():
 
 
 def qemu_version(name):
-    """What a QEMU says of itself."""
+    """Return the version that a QEMU reports."""
     return re.search(r'version (\S+)', capture([QEMUS[name], '--version']))[1]
 
 

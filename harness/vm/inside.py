@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can be done inside a guest: commands, files, the driver."""
+"""Actions inside a guest: commands, files, the driver."""
 
 import re
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class Inside:
         return self.run(f'cat {path}').strip()
 
     def said(self, program):
-        """What a program that start() started has said so far."""
+        """Return the output so far of a program that start() started."""
         return self.run(f'cat /tmp/{program} 2>/dev/null', check=False)
 
     def meminfo(self):
@@ -36,7 +36,7 @@ class Inside:
         return self._numbers('/proc/meminfo', 1024)
 
     def vmstat(self):
-        """/proc/vmstat as numbers, with what the CPUs still keep to themselves."""
+        """Return /proc/vmstat as numbers, with counts that are still per CPU."""
         self.run('echo 1 > /proc/sys/vm/stat_refresh')
         return self._numbers('/proc/vmstat', 1)
 
@@ -55,7 +55,7 @@ class Inside:
             self.wait_for(self.driver_bound, 'driver bound to device', timeout)
 
     def unload_balloon(self, timeout=COMMAND):
-        """Unload the balloon driver, which gives back what it holds."""
+        """Unload the balloon driver, which gives back the pages it holds."""
         self.run('rmmod virtio_balloon', timeout)
 
     def unbind_balloon(self, timeout=COMMAND):
@@ -64,7 +64,7 @@ class Inside:
                  'for device in virtio*; do echo $device > unbind; done', timeout)
 
     def driver_bound(self):
-        """Whether the balloon driver has a device, and has said DRIVER_OK."""
+        """Return whether the balloon driver has a device, and has set DRIVER_OK."""
         status = self.run('cat /sys/bus/virtio/drivers/virtio_balloon/virtio*'
                           '/status', check=False)
         return status.startswith('0x') and bool(int(status, 16) & 4)

@@ -15,8 +15,8 @@ MEMFD = {'qom': 'memory-backend-memfd', 'reserve': 'off'}
 FILE = {'qom': 'memory-backend-file', 'reserve': 'off'}
 SHARED, PRIVATE = {'share': 'on'}, {'share': 'off'}
 HUGE = {'hugetlb': 'on', 'hugetlbsize': '2M'}
-# Nothing is reserved unless the properties say so. A file is one that QEMU makes
-# in a folder and removes; "mem-path" names another.
+# Nothing is reserved unless the properties ask for it. QEMU makes a file in a folder and
+# removes it; "mem-path" names another.
 BACKENDS = {
     'anon': {'qom': 'memory-backend-ram', 'reserve': 'off'},
     'anon-shared': {'qom': 'memory-backend-ram', 'reserve': 'off', **SHARED},

@@ -71,8 +71,8 @@ class Migration:
     def start_migration(self, target, capabilities=(), tls=False, **limits):
         """Begin to migrate to a guest that twin() made and that was launched."""
         # tls: encrypt, with a new key; limits: as for set_up_migration()
-        # Until it is over the agent may answer, but must not be sent anything: it would
-        # be lost where the source has been stopped meanwhile.
+        # Until it is over the agent may answer, but must receive no commands: a source
+        # that has been stopped would lose them.
         # pylint: disable=protected-access
         folder = target._socket_dir.name
         if tls:
@@ -88,7 +88,7 @@ class Migration:
         self.qmp('migrate', uri=target._address())
 
     def migration(self):
-        """What QEMU says of the migration (query-migrate)."""
+        """Return QEMU's report of the migration (query-migrate)."""
         return self.qmp('query-migrate')
 
     def migration_becomes(self, *states, timeout=COMMAND):
@@ -110,7 +110,7 @@ class Migration:
         return self.migration()
 
     def complete_migration(self, timeout=COMMAND):
-        """Wait until a migration has been completed; return what QEMU says of it."""
+        """Wait until a migration has been completed; return QEMU's report."""
         result = self.end_migration(timeout)
         if result['status'] != 'completed':
             raise GuestError(f'{self.name}: migration {result["status"]}: '
@@ -118,7 +118,7 @@ class Migration:
         return result
 
     def cancel_migration(self, timeout=COMMAND):
-        """Cancel, if it is not too late; say whether it was in time."""
+        """Cancel the migration; return whether it was in time."""
         self.qmp('migrate_cancel')
         return self.end_migration(timeout)['status'] == 'cancelled'
 
@@ -137,7 +137,7 @@ class Migration:
             self._take_agent(source)
 
     def migrate(self, target, timeout=COMMAND, **limits):
-        """Migrate, and go on there; return what QEMU says of it."""
+        """Migrate, and continue there; return QEMU's report."""
         self.start_migration(target, **limits)
         result = self.complete_migration(timeout)
         target.arrived(self)
@@ -181,7 +181,7 @@ class Migration:
     # -- By way of a file ---------------------------------------------------
 
     def save(self, path, capabilities=(), timeout=COMMAND, uri='file:{}', **limits):
-        """Save the guest to a file; return what QEMU says of it."""
+        """Save the guest to a file; return QEMU's report."""
         # uri: such as "exec:cat > {}"
         self.set_up_migration(capabilities, **limits)
         self.qmp('migrate', uri=uri.format(path))
@@ -200,7 +200,7 @@ class Migration:
     # -- Internal snapshots -------------------------------------------------
 
     def run_job(self, command, name, **arguments):
-        """Run a job of QEMU and wait until it has done what it was asked for."""
+        """Run a job of QEMU and wait until it has succeeded."""
         self.qmp(command, **{'job-id': name}, **arguments)
         self.event('JOB_STATUS_CHANGE', id=name, status='concluded')
         ended = [entry for entry in self.qmp('query-jobs') if entry['id'] == name]
@@ -237,14 +237,14 @@ class Migration:
 
 @dataclass
 class Hop:
-    """One migration: what QEMU says of it, and what both QEMUs held after it."""
+    """One migration: QEMU's report, and the memory of both QEMUs after it."""
     info: dict
     source: int
     target: int
 
     @property
     def pages(self):
-        """The pages that QEMU looked at and sent, as they are or as zeroes."""
+        """Return the number of pages that QEMU sent, with content or as zeroes."""
         return self.info['ram']['normal'] + self.info['ram']['duplicate']
 
 
@@ -279,7 +279,7 @@ class Trip:
 
     def go(self, meanwhile=None, changes=None, timeout=COMMAND, **limits):
         """Migrate live; return the Hop."""
-        # meanwhile(source, target) is called once the migration has begun
+        # The function "meanwhile" is called with (source, target) after the start
         # changes: as for Guest.twin()
         def move(source, target):
             source.start_migration(target, **limits)
@@ -292,7 +292,7 @@ class Trip:
         return self.take(move, **(changes or {}))
 
     def save_and_restore(self, path, stop=True, restore_uri='file:{}', **limits):
-        """Save to a file and go on from there; return what QEMU says of the saving."""
+        """Save to a file and continue from it; return QEMU's report of the saving."""
         # stop: stop the guest first, as "virsh save" does
         if stop:
             self.guest.pause()
