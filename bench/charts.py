@@ -38,7 +38,7 @@ STYLE = {
     **{f'{what}.color': GREY for what in ('text', 'xtick', 'ytick')},
     'axes.edgecolor': GREY, 'axes.labelcolor': GREY,
 }
-# Told apart without colour, too: by their order, and lines by markers.
+# Distinct without colour: bars by their order, lines by markers.
 COLOURS = {'no help': '#e08214', 'free page hint': '#b5739d', 'ours': '#2b8cbe',
            'ours, reclaimed': '#41ab5d', 'inflate': '#2b8cbe', 'deflate': '#e08214'}
 MARKERS = {'inflate': 'o', 'deflate': 's'}
@@ -63,7 +63,7 @@ def spread(runs, scale=1.0):
 
 
 def say_rounds(runs):
-    """Return what the marks of a chart are, by the numbers of their values."""
+    """Return the meaning of a chart's marks, by the numbers of their values."""
     counts = sorted({len(run) for run in runs})
     return f"median, minimum, maximum of {' or '.join(map(str, counts))} rounds"
 
@@ -127,7 +127,7 @@ def read(path):
 
 
 def write_tables():
-    """Write docs/results.md anew from what is published."""
+    """Write docs/results.md anew from the published results."""
     parts = ['# Results\n\nWritten by `make bench` from the results in `docs/charts`. '
              'Do not edit.\n']
     for name, (title, _) in PUBLISHED.items():

@@ -3,8 +3,8 @@
 
 Guests of --touched GiB give half of it: some have just booted, most of the free memory
 of others lies in pieces of 192 KiB, the memory of others is page cache. Each round is in
-a new guest. The legacy format always takes 4 bytes. --size and --to are here because
-BENCH= is for bench.inflate, too.
+a new guest. The legacy format always takes 4 bytes. --size and --to exist because BENCH=
+also holds options of bench.inflate.
 """
 
 from bench import report

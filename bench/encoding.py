@@ -10,12 +10,12 @@ bitmaps of any unit. Headers are counted, as the driver's messages of 4096 bytes
 idle         has just booted
 pieces       most of the free memory lies in pieces of 192 KiB (constructed)
 small files  80,000 files of 1 to 64 KiB were read, which is about all of memory, and every
-             fifth of them again; a program took a quarter of memory, and ended
-compile      gcc has compiled and linked programs, two at a time, and ended
+             fifth of them again; a program took a quarter of memory, and exited
+compile      gcc has compiled and linked programs, two at a time, and exited
 uptime       four times: some compiling, a fifth of the files read, a program that comes
              and goes, another that comes and stays for a while, all by a seed; the last two
              are still there
-machine      the one that this runs on, whatever it has done: its free pages, once; as root
+machine      this machine, whatever it has run: its free pages, once; as root
 
 A round is in a new guest, and its number is the seed.
 """
@@ -97,7 +97,7 @@ TRACE = ('virtio_balloon_discard', 'virtio_balloon_pages_message',
 
 
 def join(runs):
-    """Return runs in ascending order, those that touch as one."""
+    """Return runs in ascending order, with adjacent runs merged."""
     found = []
     for first, nr in sorted(runs):
         if found and sum(found[-1]) == first:

@@ -2,17 +2,17 @@
 """Inflate and deflate: the stock pair, ours without and with PAGE_BITMAP.
 
 Guests, one at a time awake, take turns: a round inflates each of them from --size to --to
-and deflates it back, with the guest's memory untouched. Others, of --touched GiB (under
-TCG filling takes long) and inflated by the same share, do so after a program in them has
-filled their memory and ended; ours without the bit is measured in these only. Guest
-kernels have their defaults; stock, and ours with the bit, are measured once more with
+and deflates it back. Their memory was never written. Other guests have --touched GiB (under
+TCG filling takes long) and are inflated by the same share, after a program in them has
+filled their memory and exited; ours without the bit is measured in these only. Guest
+kernels have their defaults; stock, and ours with the bit, are also measured with
 init_on_alloc=0, without zeroing.
 
 The time is from the QMP command to QEMU's "actual" reaching the target. "Peak" is the
-largest growth of QEMU's resident memory while it inflates; "gained" by how much it is less
-afterwards. Kicks and discards are counted in rounds of
-their own with QEMU's trace events. Bytes on the queue come from our QEMU's counters;
-stock's are computed: driver and device exchange four bytes per page.
+largest growth of QEMU's resident memory while it inflates; "gained" is its decrease
+afterwards. Kicks and discards are counted in separate rounds with QEMU's trace events.
+Bytes on the queue come from our QEMU's counters; stock's are computed: driver and device
+exchange four bytes per page.
 """
 
 import contextlib
@@ -156,8 +156,8 @@ def timed(guests, small, rounds, before=None, after=None, measure_one=one_round)
 
 def traced(log, offset):
     """Return (kicks, discards) in a trace log from an offset on; and its new end."""
-    # Other virtio devices are quiet meanwhile, so the queue that is kicked most
-    # is the balloon's.
+    # Other virtio devices are quiet at that time, so the queue with most kicks is the
+    # balloon's.
     with open(log, encoding='utf-8', errors='replace') as file:
         file.seek(offset)
         found = Counter(re.findall(
@@ -182,7 +182,7 @@ def one_count(guest, small):
 
 
 def count(size, small, rounds):
-    """Return {'WAY: WHAT': {pair: counts per GiB}}; the first round counts, too."""
+    """Return {'WAY: WHAT': {pair: counts per GiB}}; the first round counts as well."""
     found = defaultdict(lambda: defaultdict(list))
     with paused(PAIRS, size, trace=TRACE) as guests:
         for _, name, guest in in_turn(guests, rounds - 1):

@@ -4,16 +4,16 @@
 Two QEMUs on this machine, a unix socket between them, 10 Gbit/s and a downtime of 300 ms
 as limits. "No help" and FREE_PAGE_HINT are measured on the unpatched pair. For each case a
 guest of each kind is booted and brought into its state once. Then they take turns: in
-each round each of them migrates once, what has come to the destination is thrown away,
-and the source waits, stopped, for its next turn. A first round is not counted. Before
-each migration the host's memory is compacted: whether a destination gets huge pages makes
-more of a difference than what is measured. Time, bytes and downtime are QEMU's. Skipped
-are pages sent neither as a page nor as a mark for a page of zeroes; a page that is sent
-twice hides one that is skipped.
+each round each of them migrates once, the destination is thrown away, and the source waits,
+stopped, for its next turn. A first round is not counted. Before each migration the host's
+memory is compacted: huge pages at the destination make more of a difference than the
+modes. QEMU reports time, bytes and downtime. "Skipped" counts pages that QEMU sends
+neither as a page nor as a mark for a page of zeroes; a page that is sent twice hides one
+that is skipped.
 
-What the guest pays is measured in migrations of its own, in which a program takes and
-frees 64 MiB over and over (guest/stall.c): in the state "freed", because there most
-memory is free. These guests do go on at the destination. The host needs memory for about
+The guest's cost is measured in separate migrations, in which a program takes and frees
+64 MiB over and over (guest/stall.c): in the state "freed", because there most memory is
+free. These guests continue at the destination. The host needs memory for about
 five guests at a time.
 """
 
@@ -33,7 +33,7 @@ DOWNTIME = 300
 HINT = {'qemu': 'stock', 'kernel': 'stock', 'free_page_hint': 'on',
         'iothread': 'hints', 'args': ['-object', 'iothread,id=hints']}
 OURS = {'qemu': 'ours', 'kernel': 'ours', 'page_bitmap': True, 'host_request': True}
-# How the guests of a case are made, each of which is in a state of its own.
+# How the guests of a case are made, one state for each case.
 NONE_, HINT_, OURS_, RECLAIMED = ('no help', 'free page hint', 'ours',
                                   'ours, reclaimed')
 MODES = {NONE_: {'qemu': 'stock', 'kernel': 'stock'}, HINT_: HINT, OURS_: OURS,
@@ -54,11 +54,11 @@ def describe(case):
 @contextlib.contextmanager
 def booted(case, size):
     """Yield {mode: guest} in the state of a case, stopped."""
-    # Guests may be replaced by those that they have become.
+    # A guest that has migrated replaces the one that it came from.
     guests = {}
     with contextlib.ExitStack() as stack:
         with contextlib.ExitStack() as states:
-            # What reclaiming gives back, the others can have.
+            # The other guests can have the memory that reclaiming gives back.
             for mode in reversed(MODES):
                 made = dict(MODES[mode])
                 made['args'] = made.get('args', []) + \
@@ -81,7 +81,7 @@ def booted(case, size):
 
 
 def result(guest, info):
-    """What is kept of query-migrate, and of our device's counters."""
+    """Return the results of query-migrate and of our device's counters."""
     ram = info['ram']
     skipped = ram['total'] // PAGE - ram['normal'] - ram['duplicate']
     return {'ms': info['total-time'], 'downtime': info['downtime'],
@@ -93,7 +93,7 @@ def result(guest, info):
 
 
 def one_migration(guest):
-    """Migrate a guest and throw away what has come; return what it took."""
+    """Migrate a guest, throw the destination away; return time, bytes and counters."""
     target = guest.twin()
     # Every destination has the same chance of huge pages, if we may.
     with contextlib.suppress(PermissionError, FileNotFoundError):
@@ -111,7 +111,7 @@ def one_migration(guest):
 
 
 def measure_case(case, size, rounds):
-    """Return {mode: [what one_migration() says]} of alternating rounds."""
+    """Return {mode: [results of one_migration()]} of alternating rounds."""
     found = {mode: [] for mode in MODES}
     with booted(case, size) as guests:
         for number in range(rounds + 1):
@@ -123,7 +123,7 @@ def measure_case(case, size, rounds):
 
 
 def one_paid(guest, target, reclaim):
-    """Return what stall says of a migration to a target."""
+    """Return the results of stall during a migration to a target."""
     guest.resume()
     with workloads.freed(guest):
         pass
@@ -142,7 +142,7 @@ def one_paid(guest, target, reclaim):
 
 
 def measure_paid(size, rounds):
-    """Return {mode: [what stall says]} of guests that move on and on, in turn."""
+    """Return {mode: [results of stall]} of guests that migrate again and again, in turn."""
     found = {mode: [] for mode in MODES}
     with contextlib.ExitStack() as stack, booted('1', size) as guests:
         for number in range(rounds + 1):
@@ -205,7 +205,7 @@ def gate(data):
 
 
 def memory_taken(run):
-    """By how much MemFree fell below what it was before, in bytes."""
+    """Return by how many bytes MemFree fell."""
     return (run['free_before'] - run['free']) * 1024
 
 
@@ -233,7 +233,7 @@ def rows(data):
 
 
 def show(data):
-    """Print header, table and what was reached."""
+    """Print header, table and verdicts."""
     head = data['header']
     say(f"\nGuests of {head['size_gib']:g} GiB migrated on one machine, limits "
         f"10 Gbit/s and {head['downtime_limit_ms']} ms of downtime, "

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's part alone, without an emulator: KUnit tests that measure, on UML.
 
-"Page by page" is what the stock driver does, through the same functions of mm/balloon.c.
-All tests run --rounds times; what a test itself takes the best or longest of is named so.
+"Page by page" is the stock driver's way, through the same functions of mm/balloon.c. All
+tests run --rounds times; some report the best or longest of several passes, and say so.
 """
 
 import re
@@ -14,8 +14,8 @@ from harness import kunit
 from harness.common import Failure
 from harness.vm import GIB, PAGE
 
-# Lines that the tests print: what is measured -> pattern. The numbers that name a line
-# come first.
+# Lines that the tests print: quantity -> pattern. The numbers that name a line come
+# first.
 LINES = {
     'pages': r'page by page: (\d+) pages, inflate (\S+) ns per page, deflate (\S+)',
     'blocks': r'order (\d+): \d+ pages, inflate (\S+) ns per page, deflate (\S+)',
@@ -29,7 +29,7 @@ ORDERS = ('0', '3', '9', '10')
 
 
 def parse(text):
-    """Return {what is measured: {name of the line: [[number, ...], ...]}}."""
+    """Return {quantity: {name of the line: [[number, ...], ...]}}."""
     found = {}
     for what, pattern in LINES.items():
         lines = found[what] = {}
@@ -41,7 +41,7 @@ def parse(text):
 
 
 def measure(args, _append):
-    """Return what the tests print in each of the rounds."""
+    """Return the output of the tests in each of the rounds."""
     runs = []
     for _ in range(args.rounds):
         kunit.results.cache_clear()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks have in common: options, rounds, tables, results.
+"""Common parts of the benchmarks: options, rounds, tables, results.
 
 A program writes build/results/NAME.json if it ran with its default options, and
-NAME-part.json if not: what bench.charts publishes is never a part.
+NAME-part.json if not: bench.charts never publishes a part.
 """
 
 import argparse
@@ -24,7 +24,7 @@ RESULTS = BUILD / 'results'
 
 
 def environment():
-    """Return what the numbers are measured on."""
+    """Return the machine and versions that the numbers come from."""
     machine = re.findall(r'(?m)^model name\s*:\s*(.*)$',
                          Path('/proc/cpuinfo').read_text(encoding='utf-8'))
     versions = {project: ' '.join(tree.base_version(tree.tree(project)))
@@ -115,7 +115,7 @@ def some_of(known, separator=','):
 
 
 def parse_options(doc, rounds, options, words):
-    """Return the options, and the ones that differ from their defaults, as text."""
+    """Return the options, and those with other values than their defaults, as text."""
     # options() adds a program's own options to the common ones
     parser = argparse.ArgumentParser(description=doc.split('\n\n', maxsplit=1)[0])
     parser.add_argument('--rounds', type=positive(int), default=rounds,
@@ -133,7 +133,7 @@ def given_words():
 
 
 def keep(name, data, changed):
-    """Write a result to build/results; say where, and whether it is complete."""
+    """Write a result to build/results; print its path, and whether it is complete."""
     data['header']['changed'] = changed
     path = RESULTS / f'{name}{"-part" if changed else ""}.json'
     path.parent.mkdir(parents=True, exist_ok=True)

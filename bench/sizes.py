@@ -2,14 +2,14 @@
 """Guests of all sizes, the memory that the driver takes, and huge pages.
 
 sizes  guests of --sizes, larger than the host as well, inflated to a quarter and
-       deflated. The smallest changes its size by 4 MiB, too: what any change costs.
+       deflated. The smallest also changes its size by 4 MiB, for the cost of any change.
        "Driver memory" is MemTotal - MemFree - pages on lists of CPUs: how much it grows
-       when the module is loaded (2 MiB is what the kernel takes at a time for the code
-       of modules), and when the balloon is inflated.
+       when the module is loaded (the kernel takes 2 MiB at a time for the code of
+       modules), and when the balloon is inflated.
 huge   huge pages that back QEMU (AnonHugePages) when a program in the guest has filled
-       its memory, when half is in the balloon, after deflating, and filled again. And
-       how many 2 MiB pages the guest gets (nr_hugepages) of nearly as many as it has free
-       memory for. Each round is in new guests.
+       its memory, when half is in the balloon, after deflating, and filled again. The
+       guest then asks for 2 MiB pages (nr_hugepages) for nearly all of its free memory,
+       and its pages are counted. Each round is in new guests.
 """
 
 import re
@@ -25,8 +25,8 @@ from harness.vm import MIB, PAGE
 HUGE = 2 * MIB
 # They take long: not more rounds than these, and SMALL of the changes by 4 MiB.
 ROUNDS, SMALL = 3, 11
-# KiB by which what a guest uses may differ from one size to the next though the
-# driver takes the same: must and goal.
+# KiB by which the memory that a guest uses may differ between sizes although the driver
+# takes the same: must and goal.
 NOISE = (512, 256)
 
 
@@ -37,7 +37,7 @@ def listed(guest):
 
 
 def used(guest):
-    """Return bytes of memory that somebody has, without what is in the balloon."""
+    """Return bytes of memory in use, without the balloon."""
     def look():
         info = guest.meminfo()
         return info['MemTotal'] - info['MemFree'] - listed(guest)
@@ -76,7 +76,7 @@ def measure_sizes(args, append):
 
 def guest_huge_pages(guest):
     """Return (had, asked for): pages of 2 MiB, nearly as many as memory is free."""
-    # What is left is for the shell.
+    # The rest is for the shell.
     spare = guest.memory // 32
     free = guest.meminfo()['MemAvailable'] + listed(guest)
     asked = (free - spare) // HUGE
@@ -85,7 +85,7 @@ def guest_huge_pages(guest):
 
 
 def one_guest(guest):
-    """Return huge pages that back a guest, and those that it can have."""
+    """Return the huge pages that back a guest, and the number that it can get."""
     found, size = {}, guest.memory
 
     def look(state):

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests that have just booted, are fragmented, or have had their memory used.
+"""Guests that have just booted, are fragmented, or have used their memory.
 
 idle        inflate --size to --to and deflate; then ours is asked for its unused pages.
 fragmented  the same with three quarters of memory, after a program in the guest has kept
             one page of every 64 KiB: no block above order 3 is free, which is checked
             before each round. Compaction on its own initiative is off.
-touched     a program fills the memory of a guest of --touched GiB and ends; then it is
-            inflated. Measured is the CPU time of QEMU's main thread, which runs the
-            device, against that of one madvise(MADV_DONTNEED) of as much touched memory
-            as QEMU has lost, as much of it in huge pages.
+touched     a program fills the memory of a guest of --touched GiB and exits; then it is
+            inflated. The benchmark compares the CPU time of QEMU's main thread, which
+            runs the device, with the time of one madvise(MADV_DONTNEED) of as much
+            written memory as QEMU has lost, as much of it in huge pages.
 
-CPU time of a guest, its time for a scan too, is that of QEMU's thread for its only CPU;
+CPU time of a guest, also for a scan, is the time of QEMU's thread for its only CPU;
 "answered in" is from the QMP command to the event. Bytes: of the guest's answers
 (property host-request-stats).
 """
@@ -32,7 +32,7 @@ HUGE = 2 * MIB
 
 
 def scan(guest):
-    """Ask for unused pages once; return what it takes."""
+    """Ask for unused pages once; return times and bytes."""
     cpu = guest.qmp('query-cpus-fast')[0]['thread-id']
     stats, busy = guest.get('host-request-stats'), guest.cpu_seconds(cpu)
     started = time.time()
@@ -48,7 +48,7 @@ def scan(guest):
 
 
 def take_turns(guests, small, rounds, before=None):
-    """Return what is measured of guests that take turns, and of ours that is asked."""
+    """Return the results of guests that take turns, and of requests to ours."""
     scans, discards = defaultdict(list), []
 
     def begin(guest):
@@ -89,7 +89,7 @@ def share_above_order_3(guest):
 
 def fragment(guest):
     """Leave no free block above order 3."""
-    # Else kcompactd undoes it meanwhile; and all memory is wanted.
+    # Otherwise kcompactd undoes it; and the balloon wants all memory.
     guest.run('cd /proc/sys/vm && echo 0 > compaction_proactiveness && '
               'echo 4096 > min_free_kbytes')
     # Page tables are a 512th.
@@ -138,7 +138,7 @@ def host_inflate(guest, small):
         return guest.resident(), guest.resident('AnonHugePages')
     before, started = look(), guest.cpu_seconds()
     guest.set_target(small)
-    # Looks are rare: they take CPU time, too.
+    # Polls are rare: they take CPU time as well.
     guest.wait_for(lambda: guest.actual() == small, 'inflated', interval=0.02)
     return guest.cpu_seconds() - started, *map(int.__sub__, before, look())
 

@@ -11,7 +11,7 @@ HEADINGS = ('', 'n', STOCK, OURS, '', 'must be', 'goal', '')
 
 
 def judge(value, must, goal, least=False):
-    """Return what is said of a value that must be at most, or at least, so much."""
+    """Return limit, goal and verdict of a value, as text."""
     def far(limit):
         return limit - value if least else value - limit
     text = 'goal reached' if far(goal) <= 0 else 'reached' if far(must) <= 0 \
@@ -22,6 +22,6 @@ def judge(value, must, goal, least=False):
 
 def row(what, columns, scale=1.0, digits=0, shown='', judged=('', '', '')):
     """Return a line of the table."""
-    # columns: {pair: values}; shown: a remark; judged: what judge() says
+    # columns: {pair: values}; shown: a remark; judged: the result of judge()
     return [what, count_rounds(columns), *(cell(columns.get(name), scale, digits)
                                            for name in PAIRS), shown, *judged]
