@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests share: guests that end with them, order, failures shown at once."""
+"""Shared by all tests: guests that end with a test, order, failures shown at once."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def pytest_runtest_logreport(report):
         terminal.write_line('\n' + '\n'.join(report.longreprtext.splitlines()[-60:]))
 
 
-# Before pytest-xdist looks at the groups.
+# Before pytest-xdist reads the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Let tests that take the host's huge pages be a group, and groups run first."""
@@ -54,7 +54,7 @@ class Guests:
         self.all = []
 
     def __call__(self, load=True, **options):
-        """Boot a guest, as Guest() makes it; load: the balloon driver, too."""
+        """Boot a guest, as Guest() makes it; load: also load the balloon driver."""
         guest = Guest(name=f'{self.name}-{len(self.all)}', **options)
         self.all.append(guest)
         guest.launch()
@@ -63,7 +63,7 @@ class Guests:
         return guest
 
     def twin(self, guest, **changes):
-        """Launch what a guest can migrate to; takes what Guest.twin() takes."""
+        """Launch a destination for a guest; takes the arguments of Guest.twin()."""
         target = guest.twin(**changes)
         self.all.append(target)
         return target.launch()
@@ -95,7 +95,7 @@ def boot(request):
 
 @pytest.fixture
 def seed():
-    """Of what is done when, SEED if that is set; printed if the test fails."""
+    """The seed of a random test, SEED if that is set; printed if the test fails."""
     value = int(os.environ.get('SEED') or time.time())
     print(f'SEED={value}')
     return value

@@ -20,7 +20,7 @@ def large_blocks(guest):
 
 
 def test_blocks_come_back_whole(boot):
-    """What was free in large blocks is so again, and is named in few words."""
+    """Large free blocks come back as such, and messages name them in few words."""
     guest = boot(memory=2 * GIB, page_bitmap=True)
     guest.run('echo 3 > /proc/sys/vm/drop_caches')
     before, counters = large_blocks(guest), guest.counters()
@@ -41,7 +41,7 @@ def test_blocks_come_back_whole(boot):
 @pytest.mark.long
 @FORMATS
 def test_sizes_around_block_borders(boot, page_bitmap):
-    """Deflate and inflate by every size near that of a block: exact."""
+    """Deflating and inflating by any size near that of a block is exact."""
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap)
     base = 300 * MIB
     guest.balloon_to(base)
@@ -50,7 +50,7 @@ def test_sizes_around_block_borders(boot, page_bitmap):
     for pages in sorted(steps):
         exact_at(guest, base + pages * PAGE)
         exact_at(guest, base)
-    # Down in odd steps, so that what was broken up is broken up further.
+    # Down in odd steps, so that pieces of blocks are broken up further.
     for left in range(200 * 256, 0, -1777):
         exact_at(guest, 512 * MIB - left * PAGE)
     exact_at(guest, 512 * MIB)
@@ -124,7 +124,7 @@ def test_no_watermark_boosted(boot, how, target, page_bitmap):
         before = boosts(guest)
         assert len(before) >= 2
         guest.balloon_to(target * MIB)
-        # What making the pieces has raised, kswapd may take back.
+        # Making the pieces has raised the values; kswapd may lower them.
         assert all(map(operator.le, boosts(guest), before))
         assert guest.vmstat()['oom_kill'] == 0
 
@@ -225,7 +225,7 @@ def cma_got(boot, kernel):
 @pytest.mark.parametrize('count', [huge_pages_got, blocks_offlined, cma_got],
                          ids=lambda count: count.__name__)
 def test_no_worse_than_stock(boot, count):
-    """Who wants memory that the balloon has gets as much as with today's driver."""
+    """Users of memory in the balloon get as much as with today's driver."""
     # Chance plays a part in what compaction finds, hence medians of three.
     got = [(count(boot, 'stock'), count(boot, 'ours')) for _ in range(3)]
     print('(stock, ours):', *got)

@@ -31,7 +31,7 @@ def test_reload(boot, kernel):
 
 
 def test_programs(boot):
-    """The programs that other tests rely on do what they say."""
+    """The programs that other tests rely on work as documented."""
     guest = boot(qemu='stock', kernel='stock', memory=GIB)
     before = guest.resident()
     assert 'filled' in guest.run('memfill 256')

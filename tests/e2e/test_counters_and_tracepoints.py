@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an administrator sees of the driver, and that QEMU has seen the same."""
+"""The driver's counters and tracepoints agree with QEMU's."""
 
 import re
 

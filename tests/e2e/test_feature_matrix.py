@@ -10,12 +10,12 @@ from tests.support.accounts import exact_at
 from tests.support.protocol import BITS, STATS
 
 OURS = ('page_bitmap', 'host_request')
-# Kernels for which it counts what is in free pages. Debian's cannot poison them; to the
-# driver it is the same where they are zeroed.
+# Options of kernels that rely on the content of free pages. Debian's cannot poison them;
+# zeroed pages make no difference to the driver.
 POISON = {'ours': 'page_poison=1', 'stock': 'init_on_free=1'}
 ON_STOCK = tuple(flag for flag in BITS if flag not in OURS)
 
-# What a program has written before a migration, and freed.
+# Bytes that a program has written before a migration, and freed.
 WRITTEN = 250 * MIB
 
 # Rows of Plackett and Burman's design: each two of up to eleven factors meet in
@@ -25,15 +25,15 @@ DESIGN = [ROW[-shift:] + ROW[:-shift] for shift in range(len(ROW))] + [(0,) * 11
 
 
 def combination(qemu, kernel, machine, poisoned, *flags):
-    """One case: who, on which machine, and what the device offers."""
+    """Return one case: QEMU, kernel, machine, poisoning, and the offered features."""
     names = BITS if qemu == 'ours' else ON_STOCK
     offered = frozenset(name for name, on in zip(names, flags) if on)
     return (qemu, ('ours', 'stock')[kernel], ('pc', 'microvm')[machine],
             bool(poisoned), offered)
 
 
-# The last two drop a bit where there are host requests, too: the one declines
-# reporting; the other, not poisoned, page_poison.
+# In the last two, which have host requests, the driver declines a bit: reporting in one,
+# page_poison in the other, whose kernel does not poison.
 PAIRWISE = [combination('ours', *row) for row in DESIGN] + [
     # The rest of stock's is in ALL.
     *(combination('stock', *row) for row in DESIGN[::3]),
@@ -61,8 +61,8 @@ def expected(values):
     taken = set(offered)
     if kernel == 'stock':
         taken -= set(OURS)
-    # Without poisoning the driver has no use for the bit; with it, and without
-    # the bit, it must not let the device take what it has poisoned.
+    # Without poisoning the driver has no use for the bit; with poisoning and without the
+    # bit, it must not let the device take poisoned pages.
     if not poisoned:
         taken -= {'page_poison'}
     elif 'page_poison' not in offered:
@@ -81,7 +81,7 @@ def check_statistics(guest):
 
 
 def check_reporting(guest):
-    """What a program has left behind goes back to the host by itself."""
+    """Memory of a program that has exited goes back to the host by itself."""
     with guest.background('memfill -k 150'):
         filled = guest.resident()
     guest.wait_for(lambda: guest.resident() < filled - 100 * MIB,
@@ -90,9 +90,9 @@ def check_reporting(guest):
 
 def check_migration(guest, skipped):
     """Free pages are left out of a migration, which nobody receives."""
-    # It starts slowly: a busy guest takes its time to name them. What counts is pages
-    # with content. A kernel that zeroes what it allocates writes to the pages that it
-    # takes for free page hints, and so has them sent all the same, as zeroes.
+    # It starts slowly, as a busy guest needs time to name them. Only pages with content
+    # count: a kernel that zeroes pages on allocation writes to the pages that it takes
+    # for free page hints, so QEMU still sends these, as zeroes.
     guest.run(f'memfill {WRITTEN // MIB}')
     guest.set_up_migration(bandwidth=MIB)
     guest.qmp('migrate', uri='exec:cat > /dev/null')
@@ -110,7 +110,7 @@ def check_migration(guest, skipped):
 
 
 def check(boot, values):
-    """What both sides have is negotiated, and works."""
+    """Both sides negotiate the features that they share, and these work."""
     qemu, kernel, machine, poisoned, offered = values
     taken = expected(values)
     properties = {name: name in offered

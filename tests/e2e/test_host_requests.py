@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the host asks and what the guest does: QMP balloon-request."""
+"""Host requests and the guest's answers: QMP balloon-request."""
 
 import subprocess
 from contextlib import suppress
@@ -42,7 +42,7 @@ def fixture_boot_dirty(boot, tmp_path):
         image = tmp_path / 'disk.ext4'
         guest = boot(memory=GIB, host_request=True, append=SYNC, args=[
             *args, *writable_disk(image, 512 * MIB, throttle)])
-        # Nothing but a sync writes it back meanwhile.
+        # Only a sync writes it back.
         guest.run('mkdir /tmp/disk && mount -t ext4 /dev/vda /tmp/disk && '
                   'cd /proc/sys/vm && echo 90 > dirty_ratio && '
                   'echo 90 > dirty_background_ratio && '
@@ -99,7 +99,7 @@ def test_reclaim_all(cached):
         assert data['bytes'] > 850 * MIB
         assert after['Cached'] < 64 * MIB
         wait_for_free(cached, before, data['bytes'])
-    # What is left is not worth much; and the files can be read again.
+    # Little page cache is left; and the files can be read again.
     assert cached.request('reclaim')['bytes'] < 32 * MIB
     read_files(cached)
     unharmed(cached)
@@ -146,10 +146,10 @@ def test_reclaim_then_inflate(cached):
 
 
 def md5_after_crash(image, path):
-    """Of a file on a disk in use, as it would be if the guest ended now."""
+    """Return the MD5 sum of a file on a disk in use, as a crash now would leave it."""
     copy = image.with_suffix('.copy')
     subprocess.run(['cp', '--sparse=always', image, copy], check=True)
-    # What is in the journal counts; 1: there was something.
+    # The journal counts; status 1: it was not empty.
     replay = subprocess.run(['/sbin/e2fsck', '-y', '-E', 'journal_only', copy],
                             capture_output=True, text=True, check=False)
     assert replay.returncode in (0, 1), replay.stdout + replay.stderr
@@ -159,7 +159,7 @@ def md5_after_crash(image, path):
 
 
 def test_sync(boot_dirty):
-    """What was written is on the disk, and no longer dirty."""
+    """Written data is on the disk, and no longer dirty."""
     guest, image = boot_dirty(60)
     data = guest.request('sync')
     assert (data['status'], data['bytes']) == ('done', 0)
@@ -169,7 +169,7 @@ def test_sync(boot_dirty):
 
 
 def test_unused_pages(boot):
-    """What the guest names is what it has free."""
+    """The guest names its free pages."""
     guest = boot(memory=GIB, host_request=True)
     data = guest.request('unused-pages')
     free = guest.meminfo()['MemFree']
@@ -201,14 +201,14 @@ def test_cancel(cached):
 
 
 def test_busy_and_timeout(boot_dirty):
-    """A slow sync: another request is refused; it can time out meanwhile."""
+    """While a slow sync runs, another request is rejected; the sync may time out."""
     guest, _ = boot_dirty(40, throttle=4 * MIB)
     number = guest.start_request('sync', timeout=2)
     with pytest.raises(Refused, match=f'{number} is still running'):
         guest.start_request('reclaim')
     data = guest.request_ends(number)
     assert (data['id'], data['status']) == (number, 'timed-out')
-    # The sync cannot be interrupted. The guest answers everything else meanwhile.
+    # The sync cannot be interrupted. The guest still answers all other requests.
     later = guest.wait_for(lambda: accepted(guest, 'unused-pages'), 'cancelled',
                            interval=0.1)
     assert guest.request_ends(later)['status'] == 'done'
@@ -321,7 +321,7 @@ def test_unplug_during_request(boot):
 
 @pytest.mark.parametrize('append', ['init_on_free=1', 'page_poison=1'])
 def test_content_of_free_pages_counts(boot, append):
-    """A guest that relies on what is in free pages does not name any."""
+    """A guest that relies on the content of free pages names none."""
     guest = boot(memory=512 * MIB, host_request=True, append=f'{append} {SYNC}')
     with pytest.raises(Refused, match="does not accept .*'unused-pages'"):
         guest.request('unused-pages')
@@ -330,7 +330,7 @@ def test_content_of_free_pages_counts(boot, append):
 
 
 def test_consent(boot):
-    """A guest accepts unused pages and reclaim, or the requests that it was told to."""
+    """A guest accepts unused pages and reclaim; its module parameters change that."""
     # Read from a property, and from the requests that the guest refuses.
     for append, refused in (('', 'sync'), ('virtio_balloon.accept_reclaim=0', 'reclaim'),
                             ('virtio_balloon.accept_unused_pages=0', 'unused-pages')):
@@ -349,7 +349,7 @@ def test_consent(boot):
     ({'host_request': True, 'kernel': 'stock'}, 'no balloon driver')],
     ids=['no device', 'property off', 'old driver'])
 def test_refused(boot, options, words):
-    """Errors say what is missing."""
+    """Errors name the missing device, property or driver."""
     guest = boot(memory=512 * MIB, **options)
     for kind in ('reclaim', 'sync', 'unused-pages'):
         with pytest.raises(Refused, match=words):
@@ -359,7 +359,7 @@ def test_refused(boot, options, words):
 
 
 def test_refused_meanwhile(boot):
-    """Not yet booted, or stopped, is told from not able to."""
+    """The error distinguishes a guest that is stopped from one without a driver."""
     guest = boot(load=False, memory=512 * MIB, host_request=True, append=SYNC)
     with pytest.raises(Refused, match='no balloon driver'):
         guest.start_request('sync')

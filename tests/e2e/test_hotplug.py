@@ -6,7 +6,7 @@ from tests.support.accounts import LEGACY_LATER, check_totals, gone
 
 
 def dimm_guest(boot, **properties):
-    """Boot a guest with a slot for a DIMM; return how to plug it, and see it, too."""
+    """Boot a guest with a slot for a DIMM; return functions to plug it and to see it."""
     guest = boot(memory=GIB, args=['-m', 'slots=1,maxmem=4G'],
                  append='memhp_default_state=online_movable', **properties)
 
@@ -26,7 +26,7 @@ def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
     guest, plug, online = dimm_guest(boot, page_bitmap=page_bitmap)
     plug()
     guest.wait_for(online, 'DIMM online')
-    # Movable memory goes into the balloon first: that of the DIMM, but for pieces.
+    # The balloon takes movable memory first: that of the DIMM, apart from pieces.
     guest.balloon_to(2 * GIB - 256 * MIB)
     before = gone(guest)
     guest.qmp('device_del', id='dimm0')
@@ -40,7 +40,7 @@ def test_unplug_dimm_with_ballooned_pages(boot, page_bitmap):
 
 
 def test_scan_while_dimm_comes_and_goes(boot):
-    """The guest is asked again and again for unused pages meanwhile."""
+    """Unused pages can be requested while a DIMM comes and goes."""
     guest, plug, online = dimm_guest(boot, host_request=True)
 
     def unused():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to a balloon: compaction, reload, OOM, sleep, unplug."""
+"""Events in the life of a balloon: compaction, reload, OOM, sleep, unplug."""
 
 import time
 
@@ -25,7 +25,7 @@ def test_compaction_migrates_balloon_pages(boot, page_bitmap):
     assert guest.meminfo()['HugePages_Total'] > 0
     guest.run('echo 0 > /proc/sys/vm/nr_hugepages')
     check_totals(guest)
-    # What moved is in the balloon as well: its memory is not the guest's.
+    # A page that moved is in the balloon as well: the guest cannot use it.
     with guest.background('pattern 200'):
         guest.balloon_to(700 * MIB)
         guest.run('echo 1 > /proc/sys/vm/compact_memory')
@@ -93,12 +93,12 @@ def test_oom_during_inflate(boot, page_bitmap):
 
 
 def puffs(guest):
-    """How often the driver has said that it gets no more, of ten times in 5 s."""
+    """Return how often the driver has logged that it gets no more pages."""
     return sum('Out of puff' in line for line in guest.log_lines())
 
 
 def out_of_puff(guest):
-    """Ask for what cannot be had, until the driver has said so once more."""
+    """Set a target that is out of reach; wait until the driver logs that."""
     seen = puffs(guest)
     guest.set_target(16 * MIB)
     guest.wait_for(lambda: puffs(guest) > seen, 'out of puff')
@@ -115,8 +115,8 @@ def seconds_to_move(guest, target):
 @FORMATS
 def test_out_of_puff(boot, page_bitmap):
     """A target out of reach does not spin, and the next one is taken at once."""
-    # The kernel keeps some MiB that nothing movable gets: else any allocation of
-    # its own may call the OOM killer, with the stock driver too.
+    # The kernel keeps some MiB from movable memory: otherwise any allocation of the
+    # kernel may call the OOM killer, also with the stock driver.
     guest = boot(memory=512 * MIB, page_bitmap=page_bitmap,
                  append='loglevel=7 movablecore=400M')
     guest.run('echo 16 16 16 16 > /proc/sys/vm/lowmem_reserve_ratio')
@@ -132,7 +132,7 @@ def test_out_of_puff(boot, page_bitmap):
         assert used < 3
         # It tries again every 5 s.
         assert puffs(guest) - before <= 3
-        # A busy machine may be late, too, but not each time.
+        # A busy machine may also be late, but not each time.
         waited = []
         while len(waited) < 5 and (not waited or waited[-1] > 2):
             out_of_puff(guest)

@@ -100,7 +100,7 @@ def travel(boot, guest, **changes):
 
 
 def test_unused_pages_are_skipped(boot):
-    """Most of what was written to and freed is not sent."""
+    """Most of the memory that was written and freed is not sent."""
     guest = boot(memory=GIB, **OURS)
     guest.run('memfill 768')
     target, result = travel(boot, guest)
@@ -109,7 +109,7 @@ def test_unused_pages_are_skipped(boot):
 
 
 def test_ballooned_pages_are_skipped(boot):
-    """What is in the balloon is not even looked at; it comes back whole."""
+    """QEMU does not even read memory in the balloon; it comes back whole."""
     guest = boot(memory=GIB, **OURS)
     guest.balloon_to(300 * MIB)
     target, result = travel(boot, guest)
@@ -138,7 +138,7 @@ def test_hint_and_host_request(boot):
 
 
 def test_guest_without_driver(boot):
-    """A guest whose driver is not loaded, or never asks, migrates as ever."""
+    """A guest without a balloon driver migrates as before."""
     guest = boot(load=False, memory=GIB, **OURS)
     guest.run('memfill 768')
     target, result = travel(boot, guest)
@@ -149,7 +149,7 @@ def test_guest_without_driver(boot):
 
 @pytest.mark.parametrize('kernel', ['ours', 'stock'])
 def test_between_with_and_without(boot, kernel):
-    """What the guest uses must be there; what it does not use need not be."""
+    """The destination needs the features that the guest uses, and no others."""
     guest = boot(memory=GIB, kernel=kernel, append=SYNC, **OURS)
     target = boot.twin(guest, balloon={})
     if kernel == 'stock':
@@ -177,7 +177,7 @@ def test_from_without_to_with(boot):
 
 
 def test_snapshot_is_whole(boot, tmp_path):
-    """An internal snapshot has what is in the balloon: it may be loaded over it."""
+    """An internal snapshot includes the balloon's memory, as it may be loaded over it."""
     guest = boot(memory=512 * MIB, **OURS)
     guest.add_snapshot_disk(tmp_path / 'disk.qcow2')
     guest.balloon_to(256 * MIB)

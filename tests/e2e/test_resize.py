@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory that goes and comes: what guest, QEMU and host say of it."""
+"""Memory that goes and comes, as guest, QEMU and host count it."""
 
 import pytest
 
@@ -25,13 +25,13 @@ def test_targets(boot, page_bitmap):
 @LEGACY_LATER
 @pytest.mark.parametrize('backend', ['anon', 'memfd'])
 def test_resident_memory(boot, page_bitmap, backend):
-    """The host gets back what the guest gave, within 5 %."""
+    """The host gets back the memory that the guest gave, within 5 %."""
     guest = boot(memory=2 * GIB, backend=backend, page_bitmap=page_bitmap)
     touch_all(guest)
     before = guest.resident()
     guest.balloon_to(GIB)
     assert before - guest.resident() == pytest.approx(GIB, rel=0.05)
-    # It comes back when the guest uses it again, but for what the program leaves it.
+    # It comes back when the guest uses it again, apart from a rest that stays free.
     guest.balloon_to(2 * GIB)
     touch_all(guest)
     assert guest.resident() == pytest.approx(before, rel=0.1)
@@ -59,7 +59,7 @@ def test_hugetlb(boot):
 
 @LEGACY_LATER
 def test_pattern(boot, page_bitmap):
-    """What a program owns never changes while the balloon moves 20 times."""
+    """A program's memory never changes while the balloon moves 20 times."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     with guest.background('pattern 256'):
         for _ in range(20):
@@ -86,7 +86,7 @@ def test_initialised_memory(boot, append, page_bitmap):
 
 @LEGACY_LATER
 def test_content_after_deflate(boot, page_bitmap):
-    """Memory that was in the balloon holds what is written to it afterwards."""
+    """Memory that was in the balloon keeps data that is written to it afterwards."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     for _ in range(3):
         guest.balloon_to(256 * MIB)
@@ -97,7 +97,7 @@ def test_content_after_deflate(boot, page_bitmap):
 
 @FORMATS
 def test_fragmented(boot, page_bitmap):
-    """A guest without large blocks gives what it has, page by page."""
+    """A guest without large blocks gives its memory page by page."""
     guest = boot(memory=GIB, page_bitmap=page_bitmap)
     counters = inflate_fragmented(guest, 500 * MIB)
     if page_bitmap:

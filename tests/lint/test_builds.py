@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every patch builds alone, with W=1 and without a warning that the base does not have.
 
-Built is what the patches touch, after each patch: Linux for each architecture and as the
-driver may be set, QEMU for x86-64 and s390x. A series that does not need all
-that come before it is built without them, too.
+After each patch, the changed files are built: Linux for each architecture and setting of
+the driver, QEMU for x86-64 and s390x. A series that does not need all series before it is
+also built without the others.
 """
 
 import functools
@@ -30,7 +30,7 @@ def warnings(number, name):
 
 @functools.cache
 def known(name):
-    """What the base warns of, all of it: with nothing that is built already."""
+    """Return all warnings of the base: it is built from scratch."""
     shutil.rmtree(lint.FOLDER / name, ignore_errors=True)
     return warnings(0, name)
 
@@ -75,7 +75,7 @@ def test_qemu_series_alone(series):
 
 
 def test_modules():
-    """Driver and tests can be modules: what they use of the kernel is exported."""
+    """Driver and tests can be modules: the kernel exports all that they use."""
     lint.checkout('HEAD')
     lint.configure('x86_64-m')
     lint.run_checker('modules, x86_64-m',
@@ -87,6 +87,6 @@ def test_modules():
 
 @pytest.mark.parametrize('name', lint.MACHINES)
 def test_options(name):
-    """What was built is what it is called."""
+    """A configuration has the options that it is named for."""
     lint.checkout('HEAD')
     assert not lint.configure(name)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What sparse, coccicheck, kernel-doc and Sphinx say of the Linux patches.
+"""Sparse, coccicheck, kernel-doc and Sphinx on the Linux patches.
 
-No finding beyond those in the base. And they find the faults that a test puts in.
+They find nothing that they do not find in the base. And they find bugs that a test adds.
 """
 
 import re
@@ -16,7 +16,7 @@ DRIVER = 'drivers/virtio/virtio_balloon.c'
 
 
 def added(check):
-    """What a checker counts of the patches, and does not of the base."""
+    """Return the findings of a checker that the patches add to the base."""
     lint.checkout('base')
     before = check('base')
     lint.checkout('HEAD')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the projects' own scripts say of the patches."""
+"""The projects' own scripts on the patches."""
 
 from concurrent import futures
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lint
 # QEMU asks whether a script imported a header from a Linux release; ours comes
 # from the other project.
 IMPORTED = 'imported from Linux, are you using'
-# The table of conformance vectors is for drivers under other licences, too.
+# The table of conformance vectors is also for drivers under other licences.
 LICENCE = "Saw acceptable license 'GPL-2.0-or-later OR BSD-3-Clause"
 # mm's names of page flags.
 # The table of conformance/ is made of macros, and no file of Linux alone.
@@ -34,7 +34,7 @@ def fixture_verdicts():
 @pytest.mark.parametrize('patch', [path for _, path in PATCHES],
                          ids=[f'{q}/{p.parent.name}/{p.name[:4]}' for q, p in PATCHES])
 def test_checkpatch(patch, verdicts):
-    """checkpatch finds nothing to say."""
+    """checkpatch has no remarks."""
     status, lines = verdicts[patch].result()
     allowed = [line for line in lines if any(text in line for text in ALLOWED)]
     said = [line for line in lines

@@ -42,7 +42,7 @@ def test_targets(boot, arch, page_bitmap):
     assert (guest.counters()['inflate-messages'] < 64) == page_bitmap
     for target in (512, 768, 450, 451, 1023, 1024):
         exact_at(guest, target * MIB)
-    # What is part of a guest's page is all of it.
+    # The balloon takes whole pages of the guest.
     taken = -(-77 * PAGE // page) * page
     guest.set_target(GIB - 77 * PAGE)
     guest.wait_for(lambda: guest.actual() == GIB - taken, 'rounded')
@@ -55,7 +55,7 @@ def test_targets(boot, arch, page_bitmap):
 
 @FORMATS
 def test_content(boot, arch, page_bitmap):
-    """The host gets what the guest gave, and nothing that a program owns."""
+    """The host gets the memory that the guest gave, and no memory of a program."""
     guest = boot(arch=arch, memory=GIB, page_bitmap=page_bitmap)
     touch_all(guest)
     before = guest.resident()
@@ -67,14 +67,14 @@ def test_content(boot, arch, page_bitmap):
             guest.balloon_to(640 * MIB)
             guest.balloon_to(900 * MIB)
     assert 'pages checked' in guest.said('pattern')
-    # Memory that was in the balloon holds what is written to it.
+    # Memory that was in the balloon keeps data that is written to it.
     with guest.background('pattern 500'):
         guest.balloon_to(960 * MIB)
 
 
 @FORMATS
 def test_fragmented(boot, arch, page_bitmap):
-    """Memory in pieces, which bitmaps name, is taken, and not what is between."""
+    """The balloon takes memory in pieces, which bitmaps name, and no page in between."""
     # Five pages of six, so that no word of a bitmap reads the same backwards.
     kib = ARCHES[arch].page >> 10
     guest = boot(arch=arch, memory=GIB, page_bitmap=page_bitmap)
@@ -85,12 +85,12 @@ def test_fragmented(boot, arch, page_bitmap):
 
 
 def test_inhibited(boot, arch):
-    """A status that is not 0 is understood, too."""
+    """The driver understands a status other than 0."""
     check_inhibited(boot(arch=arch, memory=GIB, page_bitmap=True), spare=700 * MIB)
 
 
 def test_requests(boot, arch):
-    """What the guest names is what it has free; it understands all requests."""
+    """The guest names its free pages; it understands all requests."""
     guest = boot(arch=arch, memory=GIB, host_request=True, append=SYNC,
                  args=disks(disk_image(128 * MIB)))
     assert guest.negotiated(BITS['host_request'])
@@ -114,8 +114,8 @@ def test_requests(boot, arch):
 @pytest.mark.parametrize('case', (2, 5), ids=lambda n: CASES[n].__name__)
 def test_migration(arch, case, tmp_path):
     """Freed and ballooned memory is not sent; every page that is used, is."""
-    # churn writes little meanwhile, as that is sent again; so is what else the guest does.
-    # Of 1536 MiB a program has freed 800.
+    # churn writes little: pages written during the migration are sent again. A program has
+    # freed 800 of 1536 MiB.
     with Journey(case, 1, tmp_path, churn=256, rate=1, arch=arch) as journey:
         assert journey.go()['ram']['transferred'] < 900 * MIB
         assert journey.guest.request('unused-pages')['status'] == 'done'

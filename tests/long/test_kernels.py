@@ -11,7 +11,7 @@ from tests.support.accounts import FORMATS, exact_at
 # Kernels are built, one after another.
 pytestmark = [pytest.mark.long, pytest.mark.alone]
 
-# In place of what base/kernel.config says.
+# In place of options in base/kernel.config.
 DEBUG = 'DEBUG_KERNEL KASAN KASAN_VMALLOC PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_VM ' \
     'DEBUG_VM_PGFLAGS DEBUG_LIST DEBUG_KMEMLEAK'
 VARIANTS = {

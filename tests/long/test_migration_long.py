@@ -27,13 +27,13 @@ POSTCOPY_MUTANTS = [patch for patch in mutant.MUTANTS
 
 @pytest.fixture
 def rng(seed):
-    """Says what is done when."""
+    """The source of random choices."""
     return random.Random(seed)
 
 
 def at_random(journey, rng, steps):
-    """Migrations, some of them cancelled, some with requests meanwhile."""
-    # Return how many were completed.
+    """Migrate; cancel some migrations, send requests during others."""
+    # Return how many migrations were completed.
     completed = 0
     for _ in range(steps):
         limits = {'downtime': rng.choice((30, 100, 300))}
@@ -61,7 +61,7 @@ def test_many(case, rng, tmp_path):
 @pytest.mark.alone
 @pytest.mark.parametrize('patch', MUTANTS, ids=lambda patch: patch.stem)
 def test_mutant_is_caught(patch, rng, tmp_path, monkeypatch):
-    """What test_many does tells a QEMU that loses pages from one that does not."""
+    """The migrations of test_many find a QEMU that loses pages."""
     # The kernel may be the first to lose a page. If all that is seen of that is a
     # guest that no longer answers, another guest is tried.
     monkeypatch.setitem(QEMUS, 'mutant', shutil.copy2(

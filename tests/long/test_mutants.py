@@ -27,7 +27,7 @@ def by_kunit(name, suite, *options, **where):
     # suite: or SUITE.CASE
     log = LOGS / f'mutant-{name}.log'
     assert kunit.kunit_py('build', 'uml-debug', log, **where) == 0, log
-    # A kernel that hangs has been caught, too.
+    # A kernel that hangs counts as caught.
     status = kunit.kunit_py('run', 'uml-debug', log, f'--timeout={COMMAND}', suite,
                             *(f'--kernel_args={option}' for option in options), **where)
     splats = [line for line in kunit.kernel_log('uml-debug', where.get('out', BUILD))
@@ -36,7 +36,7 @@ def by_kunit(name, suite, *options, **where):
 
 
 def complaint(check, *arguments):
-    """How a check fails, or None."""
+    """Return the failure of a check, or None."""
     try:
         check(*arguments)
     except (AssertionError, subprocess.TimeoutExpired) as failure:
@@ -46,7 +46,7 @@ def complaint(check, *arguments):
 
 @pytest.mark.parametrize('patch', PATCHES, ids=lambda patch: patch.stem)
 def test_caught(patch, request, tmp_path):
-    """A test fails because of it."""
+    """The test that a mutant names fails because of it."""
     how, *what = mutant.header(patch, 'Caught-by').split()
     if how == 'kunit':
         found = by_kunit(patch.stem, *what, source=mutant.source(patch),
@@ -65,13 +65,13 @@ def test_caught(patch, request, tmp_path):
     mutant.header(patch, 'Caught-by').split()[1].split('.')[0] for patch in PATCHES
     if mutant.header(patch, 'Tree') == 'linux'}))
 def test_nothing_found_without_fault(suite):
-    """The same way of looking finds nothing in the tree as it is."""
+    """The same check finds nothing in the unchanged tree."""
     assert not by_kunit(f'none-{suite}', suite)
 
 
 @pytest.mark.usefixtures('huge_pages')
 def test_nothing_found_in_qemu_without_fault(tmp_path):
-    """Nor do the tests of QEMU."""
+    """The tests of QEMU find nothing in the unchanged tree."""
     assert not complaint(qemu_tests.check, [qemu_tests.build(UNIT), '--tap', '-k'])
     assert not complaint(qemu_tests.qtest, qemu_tests.build(QTEST), QEMUS['ours'],
                          tmp_path)

@@ -24,7 +24,7 @@ def case(machine, *values):
 
 
 def check_suite(machine, suite, found, may_skip):
-    """Every case ran and passed, but for those that may be skipped."""
+    """Check that every case ran and passed, or was skipped where it may be."""
     _, suites, log, _ = found
     cases = suites.get(suite, [])
     assert cases, f'{suite} did not run; the end of {log}:\n{tail(log, 40)}'
@@ -34,7 +34,7 @@ def check_suite(machine, suite, found, may_skip):
 
 
 def check_run(machine, found):
-    """kunit.py is content, and the kernel said nothing bad meanwhile."""
+    """Check that kunit.py succeeded, and that the kernel logged no splat."""
     status, suites, log, said = found
     assert status == 0 and suites, f'the end of {log}:\n{tail(log, 40)}'
     assert not [line for line in said if SPLATS.search(line)]
@@ -44,7 +44,7 @@ def check_run(machine, found):
 
 @pytest.mark.parametrize('machine,suite', [case(*run) for run in runs()])
 def test_suite(machine, suite):
-    """Every case of the suite passes; UML may skip one that x86_64 has to pass."""
+    """Every case of the suite passes; UML may skip cases that x86_64 must pass."""
     check_suite(machine, suite, results(machine),
                 machine != 'x86_64' and ('x86_64', suite) in runs())
 
@@ -83,6 +83,6 @@ def test_modules(boot):
 
 
 def test_modules_have_all_suites():
-    """No suite of the sources is left out, but for one that cannot be a module."""
+    """Every suite of the sources runs, except one that cannot be a module."""
     there = {suite for suites in kunit.MODULES.values() for suite in suites}
     assert there | {'balloon'} == {suite for _, suite in runs()}

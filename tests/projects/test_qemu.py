@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's own tests of what the patches add, from QEMU's test tree."""
+"""The tests that the patches add to QEMU's test tree."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def test_device_through_qtest(tmp_path):
 @pytest.mark.long
 @pytest.mark.usefixtures('huge_pages')
 def test_under_sanitizers(tmp_path):
-    """The same in a build with ASan and UBSan, which have nothing to say."""
+    """The tests pass in a build with ASan and UBSan, without a finding."""
     fuzz.build()
     env = fuzz.sanitizer_environment()
     check([fuzz.OUT / 'tests/unit' / NAME, '--tap', '-k'], env)
@@ -52,7 +52,7 @@ def test_end_to_end_under_sanitizers():
         run = subprocess.Popen(
             [PYTHON, '-m', 'pytest', '-v',
              f'--junitxml={junit}',
-             # What compares with stock, or is of stock alone.
+             # Without tests of stock, or comparisons with it.
              '-k', 'not qemu_stock and not no_worse_than_stock',
              'tests/e2e', 'tests/projects/test_selftest.py'],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,

@@ -18,13 +18,13 @@ from harness.limits import PROGRAM
 from harness.vm import GIB, KERNELS, MIB, QEMUS, Refused, accelerator
 from harness.vm.host import write_qemu_wrapper
 
-# What is installed is one folder.
+# All tests share the folder of the installed selftest.
 pytestmark = pytest.mark.xdist_group('selftest')
 
 INSTALLED = BUILD / 'guest' / 'kselftest'
 TESTS = ('features', 'accounting', 'vm_events', 'debugfs', 'host_requests',
          'tracepoints', 'load', 'rebind')
-# What each combination of features may skip: what it doesn't have.
+# Tests that a combination of features may skip, as it lacks their feature.
 SHAPES = {'legacy': ({}, {'host_requests'}),
           'packed': ({'page_bitmap': True}, {'host_requests'}),
           'requests': ({'host_request': True}, set()),
@@ -102,7 +102,7 @@ def test_installed(program):
     pytest.param(shape, marks=[pytest.mark.long] if shape in LATER else [])
     for shape in SHAPES])
 def test_selftest(guest_with, shape):
-    """All tests of the selftest run; what was negotiated must not be skipped."""
+    """All tests of the selftest run; tests of negotiated features must not skip."""
     properties, missing = SHAPES[shape]
     guest = guest_with(**properties)
     job = guest.spawn('virtio_balloon_selftest')

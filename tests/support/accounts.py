@@ -17,7 +17,7 @@ LEGACY_LATER = pytest.mark.parametrize(
 
 
 def in_balloon(counters):
-    """4 KiB pages that the device has been told of and not been given back."""
+    """Return how many 4 KiB pages the device has been sent and not given back."""
     return counters['inflate-pages'] - counters['deflate-pages']
 
 
@@ -25,7 +25,7 @@ def sizes(guest):
     """The balloon's size as QEMU, guest and device see it, in bytes."""
     balloon = guest.vmstat()['nr_balloon_pages'] * guest.arch.page
     gone = guest.total - guest.meminfo()['MemTotal']
-    # What may come back on OOM stays in MemTotal.
+    # Memory that may come back on OOM stays in MemTotal.
     if guest.get('deflate-on-oom'):
         gone += balloon
     seen = [guest.memory - guest.actual(), balloon, gone]
@@ -36,8 +36,8 @@ def sizes(guest):
 
 def check_totals(guest):
     """All agree on the size of a balloon at rest; return it."""
-    # Compaction may be at work on its own: while a page moves, the device knows
-    # of the old one and the new one. So look until they agree.
+    # Compaction may be running: while a page moves, the device knows of the old page and
+    # of the new one. So poll until both counts agree.
     seen = []
 
     def agree():

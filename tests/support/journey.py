@@ -14,7 +14,7 @@ from harness.workloads import disk_args, freed
 from tests.support.protocol import SYNC
 
 OURS = {'page_bitmap': True, 'host_request': True}
-# What the states take here, where churn is in the guest, too, and has the first disk.
+# Arguments of the states here, where churn also runs in the guest and has the first disk.
 SIZES = {1: {}, 2: {'mib': 800}, 3: {'how': 800}, 4: {'first': 'b'},
          5: {'share': 1 / 2}, 6: {'mib': 128}}
 # The signal with which churn checks its pages.
@@ -22,7 +22,7 @@ CHECK = 10
 
 
 class Lost(Exception):
-    """The destination does not have what the source had."""
+    """The destination lacks memory that the source had."""
 
     @property
     def proven(self):
@@ -76,9 +76,9 @@ class Journey(Trip):
             self.guest.kill()
 
     def go(self, meanwhile=None, **limits):
-        """One migration; return what QEMU says of it."""
+        """Migrate once; return QEMU's report."""
         # pylint: disable=arguments-differ
-        # One that does not get within its downtime for long is allowed 2 s.
+        # A migration that misses its downtime for long gets 2 s.
         if self.case == 2:
             with freed(self.guest, **SIZES[2]):
                 pass
@@ -109,7 +109,7 @@ class Journey(Trip):
             # When it is cancelled in the last moment, all may have arrived.
             target.launch(paused=True)
             source.start_migration(target, **limits)
-            # The moment is what is tried, nothing is waited for.
+            # The test tries moments, so this does not wait for an event.
             time.sleep(after)
             cancelled = source.cancel_migration()
             if not cancelled:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults that are put into the patched trees on purpose: tests/support/mutants/*.patch.
+"""Mutants, bugs to inject into the patched trees: tests/support/mutants/*.patch.
 
-Tree says to which tree one applies, Caught-by which test finds it: "kunit SUITE" (or
-"SUITE.CASE") and options of the kernel, "unit", "qtest" (of QEMU; "qtest pages/size": that
-one), "migration" or "postcopy". A description of the fault follows, with the sentence of
-docs/protocol.md that it breaks, if it is of one.
+"Tree" names the tree of a mutant, "Caught-by" the test that finds it: "kunit SUITE" (or
+"SUITE.CASE") and options of the kernel, "unit", "qtest" (of QEMU; "qtest pages/size": a
+single one), "migration" or "postcopy". A description of the bug follows, with the sentence
+of docs/protocol.md that it breaks, if there is one.
 """
 
 import re

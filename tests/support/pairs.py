@@ -9,7 +9,7 @@ PAIRS = {'stock': STOCK, 'ours': OURS}
 
 
 def fate(guest):
-    """What became of a guest: "alive", or how its QEMU or its kernel ended."""
+    """Return a guest's state: "alive", or how its QEMU or its kernel ended."""
     try:
         guest.check()
     except GuestError as error:

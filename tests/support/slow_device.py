@@ -12,7 +12,7 @@ COMPILE = ('gcc', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-pt
 
 
 class SlowDevice:
-    """Says when the devices of one QEMU answer. Its guest needs serial=True.
+    """Controls when the devices of one QEMU answer. Its guest needs serial=True.
 
     folder: an empty one for the files that steer the library
     """

@@ -37,14 +37,14 @@ def is_dead(guest):
 
 
 def outcome(guest, *steps):
-    """Take steps with a guest; "alive", or how it ended, or what it did not do."""
+    """Take steps with a guest; return "alive", its end, or the step that failed."""
     try:
         for step in steps:
             step()
     except GuestTimeout as error:
         return f'hangs: {str(error).splitlines()[0]}'
     except Exception as error:  # pylint: disable=broad-except
-        # What is said of a QEMU that is gone depends on what was asked.
+        # The error for a QEMU that is gone depends on the command.
         known = isinstance(error, GuestError) and 'guest is gone' not in str(error)
         if known and guest.running():
             return f'fails: {str(error).splitlines()[0]}'
@@ -69,7 +69,7 @@ def fill(guest):
 
 
 def held_at_most(guest, most, seconds):
-    """What the host holds once that is little enough, or when that takes too long."""
+    """Wait until the host holds little enough, or for too long; return its bytes."""
     end = time.monotonic() + seconds
     while (held := guest.held()) > most and time.monotonic() < end:
         time.sleep(0.1)

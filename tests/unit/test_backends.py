@@ -26,7 +26,7 @@ def test_every_name(name):
 
 
 def test_properties_replace():
-    """Properties after a name replace those of the name."""
+    """Properties after a name replace the defaults of the name."""
     words = backend('hugetlb,reserve=on,prealloc=on', 'ram', GIB).split(',')
     assert 'reserve=on' in words and 'prealloc=on' in words
     assert 'reserve=off' not in words
@@ -37,7 +37,7 @@ def test_properties_replace():
     ('memfd,prealloc', '"prealloc" is no property=value'),
     ('anon+memfd', 'more names than NUMA nodes')])
 def test_errors(name, message):
-    """The error for a wrong name says why, and lists the names that exist."""
+    """The error for a wrong name gives the reason, and lists the names that exist."""
     with pytest.raises(Failure, match=message):
         memory_args(name, GIB)
 

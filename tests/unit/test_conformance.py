@@ -42,7 +42,7 @@ def fixture_table(program):
 
 @pytest.mark.parametrize('compiler', COMPILERS)
 def test_table_against_its_decoder(tmp_path, compiler):
-    """Table and decoder agree; as a program that reads lines, too."""
+    """Table and decoder agree, also when the decoder is a program that reads lines."""
     program = compiled(tmp_path, compiler)
     assert 'not ok' not in capture([program])
     assert 'not ok' not in capture([program, '--', program, '--serve'])
@@ -53,7 +53,7 @@ def test_table_against_its_decoder(tmp_path, compiler):
     '"$0" --serve | sed "s/^OK 2$/OK 1/"', '"$0" --serve | sed 1d',
     '"$0" --serve; echo OK', '"$0" --serve; exit 3', 'cat', 'yes', 'kill $$'])
 def test_wrong_decoder_is_found(program, wrong):
-    """A program that says a wrong thing, too little, or more beyond the end, fails."""
+    """A program that prints a wrong line, too few, or too many, fails."""
     done = subprocess.run([program, '--', 'sh', '-c', wrong, program], check=False,
                           capture_output=True, text=True, errors='replace')
     assert done.returncode == 1

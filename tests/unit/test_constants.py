@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Numbers that stand in more than one place are the same in all of them.
 
-The UAPI header of Linux, as the patches make it, is what the others are held against.
+The reference is the UAPI header of Linux, as the patches make it.
 """
 
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What fetching does when the archive, the network or the disk fails."""
+"""Fetching, when the archive, the network or the disk fails."""
 
 import dataclasses
 import subprocess
@@ -93,7 +93,7 @@ def test_versions_are_in_the_order_of_dpkg(apt, later, earlier):
 
 
 def test_nothing_serves(apt):
-    """The message names every suite, what it lacked, and the way out."""
+    """The message names every suite, the missing package, and the remedy."""
     apt({'one': []})
     with pytest.raises(Failure) as error:
         next(archive.search(LINUX))
@@ -112,7 +112,7 @@ def test_nothing_serves(apt):
     ('E: write error: No space left on device', 'disk is full'),
     ("E: You don't have enough free space in /x", 'disk is full')))
 def test_faults_are_named(apt, stderr, words):
-    """Each kind of failure gets words that say what to do."""
+    """The message of each kind of failure has a remedy."""
     apt({}, stderr)
     with pytest.raises(Failure, match=words):
         next(archive.search(LINUX))
@@ -142,7 +142,7 @@ def test_broken_download_is_noticed(apt):
 
 
 def test_half_unpacked_is_done_again(apt, tmp_path):
-    """What an interrupted unpacking left behind is not built upon."""
+    """Files that an interrupted unpacking left behind are not used."""
     apt({'one': [('linux-source-7.3', '7.3.4-1')]})
     archive.download(LINUX, next(archive.search(LINUX)))
     with pytest.raises(Failure):
@@ -167,7 +167,7 @@ def test_half_unpacked_is_done_again(apt, tmp_path):
 
 
 def test_mirror_of_this_machine():
-    """The mirror is the one that apt is configured with."""
+    """The mirror comes from apt's configuration."""
     assert debian_apt.mirror().startswith(('http', 'file', 'mirror', 'copy', 'cdrom'))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the documents name exists: files, links, commands of make."""
+"""The files, links and commands of make that documents name exist."""
 
 import re
 
@@ -27,7 +27,7 @@ def touched():
 
 
 def paths_in(text):
-    """Return what looks like a path in the code spans of a document."""
+    """Return the words in code spans of a document that have the form of a path."""
     return {word for word in re.findall(r'`([^`\s]+)`', text)
             if re.fullmatch(r'[\w.*-]*(/[\w.*-]*)+', word)}
 

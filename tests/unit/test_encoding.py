@@ -29,7 +29,7 @@ def test_split(nr, pieces):
     (PIECES, [512, 40, 512, 40]), ([(0, 127)], [8, 24, 8, 8]),
     ([(0, 1), (10_000, 1)], [16, 32, 16, 16])])
 def test_shortest_records(runs, sizes):
-    """Check sizes that can be told by hand, in the order of FORMS."""
+    """Check sizes that were computed by hand, in the order of FORMS."""
     assert [encode(runs, *form) for form in FORMS.values()] == sizes
 
 

@@ -60,7 +60,7 @@ def test_dropped_kernel_option_is_named():
 
 
 def test_skips_count_as_failures(tmp_path):
-    """The last line of make test does not hide what was not run."""
+    """The last line of make test counts skipped tests as failed."""
     junit = tmp_path / 'tests.xml'
     junit.write_text('<testsuites><testsuite errors="1" failures="2" '
                      'skipped="3" tests="10"><testcase/></testsuite></testsuites>')
@@ -69,7 +69,7 @@ def test_skips_count_as_failures(tmp_path):
 
 
 def test_rows_of_all_parts_are_one_table(tmp_path, monkeypatch, capsys):
-    """What the two parts of make test-field reported is printed once, in order."""
+    """The reports of both parts of make test-field are printed once, in order."""
     for name, row in (('a', 'F10-saved'), ('b', 'F2-reading')):
         value = json.dumps({'row': row, 'stock': '1', 'ours': '2', 'must': '<= 1',
                             'green': name == 'a'}).replace('"', '&quot;').replace(

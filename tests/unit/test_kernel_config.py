@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our guest's kernel is configured as Debian's for clouds, in what concerns memory.
+"""Our guest's kernel has the memory options of Debian's kernel for clouds.
 
-That is in the Kconfig files below. base/differences.txt says why there are differences.
+These are in the Kconfig files below. base/differences.txt has a reason for each difference.
 """
 
 import re
@@ -33,7 +33,7 @@ GROUPS = (
     ('arch/x86/Kconfig', 'RELOCATABLE', 'RANDOMIZE_MEMORY_PHYSICAL_PADDING'),
     ('arch/x86/Kconfig', 'CPU_MITIGATIONS', 'MITIGATION_VMSCAPE'),
 )
-# What is said of the compiler, of which Debian has another, or of what there is.
+# Options that the compiler, which differs from Debian's, or the architecture sets.
 NOT_CHOSEN = re.compile(r'(CC|GCC|CLANG|RUSTC|HAVE)_')
 # Differences that no reason excuses.
 NEVER = '''
@@ -60,14 +60,14 @@ def added():
 
 
 def values(path):
-    """{option: value} of a .config; what is not set is not in it."""
+    """Return {option: value} of a .config, without options that are not set."""
     return dict(re.findall(r'(?m)^CONFIG_(\w+)=(.*)$',
                            path.read_text(encoding='utf-8')))
 
 
 @pytest.fixture(name='differences', scope='module')
 def fixture_differences():
-    """{option: (ours, Debian's)} of what is compared and not the same."""
+    """{option: (ours, Debian's)} of the options that differ."""
     home = archive.tool('stock-config')
     debian = values(next(home.glob('usr/lib/modules/*/config')))
     ours = values(BUILD / 'kernel' / '.config')
@@ -90,7 +90,7 @@ def fixture_reasons():
 
 
 def test_differences_have_reasons(differences, reasons):
-    """What differs is in the table."""
+    """Every difference is in the table."""
     unexplained = sorted(f'{name}: ours {ours}, Debian {debian}'
                          for name, (ours, debian) in differences.items()
                          if name not in reasons)
@@ -98,10 +98,10 @@ def test_differences_have_reasons(differences, reasons):
 
 
 def test_reasons_have_differences(differences, reasons):
-    """What is in the table differs."""
+    """Every option in the table differs."""
     assert not reasons.keys() - differences.keys()
 
 
 def test_never(differences):
-    """What guests in clouds rely on is as with Debian; modules are modules."""
+    """Options that guests in clouds rely on are as in Debian; modules are modules."""
     assert not differences.keys() & set(NEVER)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is set at each end of a migration, without a QEMU."""
+"""The setup of both ends of a migration, without a QEMU."""
 
 import os
 
@@ -35,7 +35,7 @@ class Recorder(Migration):
 
 
 def test_capabilities_and_parameters():
-    """What an earlier migration had on is off; keywords become QEMU's parameters."""
+    """Capabilities of earlier migrations are off; keywords become QEMU's parameters."""
     guest = Recorder()
     guest.set_up_migration(['multifd', 'unheard-of'], downtime=30, multifd_channels=4)
     sent = guest.sent['migrate-set-capabilities']['capabilities']
@@ -46,7 +46,7 @@ def test_capabilities_and_parameters():
 
 
 def test_end_is_told():
-    """Who waits for a state that does not come is told how it ended, and why."""
+    """Waiting for a state that does not come ends with QEMU's reason."""
     guest = Recorder('setup', 'active', 'failed', 'active', 'failed')
     assert guest.migration_becomes('postcopy-active') == 'failed'
     with pytest.raises(GuestError, match='failed: no room'):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks print: rounds as they were, and only complete results published."""
+"""The output of benchmarks: it counts rounds, and publishes only complete results."""
 
 import json
 from statistics import median
@@ -24,7 +24,7 @@ def test_cells():
 
 
 def test_rounds_are_counted():
-    """Check that a line says how many values it was made of."""
+    """Check that a line has the number of its values."""
     assert report.row('x', {'a': [1, 2, 3], 'b': [1, 2, 3]}, 'ab')[1] == '3'
     assert report.row('x', {'a': [1], 'b': [1, 2, 3]}, 'ab')[1] == 'a 1, b 3'
     assert report.row('x', {'b': [1, 2]}, 'ab') == ['x', '2', '-', '2 (1 to 2)']
@@ -70,7 +70,7 @@ def test_defaults_may_be_given():
     (inflate, '--size big', '"big" is no number above 0'),
     (blocks, '--sizes 1,nan', '"nan" is no number above 0')])
 def test_bad_options(module, words, message, capsys):
-    """Check that what is wrong is said."""
+    """Check that a wrong option is named."""
     with pytest.raises(SystemExit):
         parse(module, words.split())
     assert message in capsys.readouterr().err

@@ -121,7 +121,7 @@ def commit(folder, message, name, text):
 
 
 def rebase(edit):
-    """Rebase the small tree, as README says; edit: a command that changes the list."""
+    """Rebase the small tree; edit: a command that changes the list of commits."""
     git('rebase', '-qi', '--autosquash', 'base', env={
         **os.environ, 'GIT_SEQUENCE_EDITOR': edit, 'GIT_EDITOR': 'true'})
 
@@ -144,7 +144,7 @@ def test_borders_follow_a_rebase(small_series):
     refresh.refresh('qemu')
     assert patch_names(small_series) == [MORE, MUCH, '02-much/0002-balloon-the-end.patch']
     assert (small_series / 'patches' / 'qemu' / MUCH).read_text() == before
-    # At a border, the list of git rebase says on which side a commit is.
+    # At a border, the list of git rebase decides on which side a commit is.
     rebase("sed -i '/update-ref.*01-more/d; /say much/a update-ref refs/heads/01-more'")
     refresh.refresh('qemu')
     assert patch_names(small_series) == [MORE, '01-more/0002-balloon-say-much.patch',
@@ -165,7 +165,7 @@ def test_borders_follow_a_rebase(small_series):
     (('commit', '-q', '--amend', '-m', 'balloon: more'), '02-much has no patch'),
     (('checkout', '-q', '02-much'), 'git checkout master')))
 def test_borders_that_do_not_fit(small_series, spoil, word):
-    """What does not fit is named, and nothing is written."""
+    """A border that does not fit is named, and nothing is written."""
     git(*spoil)
     with pytest.raises(Failure, match=word):
         refresh.refresh('qemu')
@@ -238,7 +238,7 @@ def test_changed_series_is_applied(small_series):
     assert tree.rev(folder, 'HEAD') == applied
     refresh.refresh('qemu')
     assert patch_names(small_series) == [MORE, MUCH.replace('much.', 'much-more.')]
-    # Another cut of the same patches is a change, too.
+    # Another cut of the same patches is also a change.
     patch.parent.rename(patch.parents[1] / '02-rest')
     tree.ensure('qemu')
     assert list(tree.borders('qemu')) == ['01-more', '02-rest']
@@ -248,7 +248,7 @@ def test_changed_series_is_applied(small_series):
     ('fixup! balloon: say more', 'squashed'),
     ('balloon: x\n\nSigned-off-by: A <a@b.c>', 'signed off')))
 def test_refresh_refuses(small_series, message, word):
-    """What must not get into a series is named."""
+    """A commit that must not get into a series is named."""
     commit(tree.tree('qemu'), message, 'other', 'text\n')
     with pytest.raises(Failure, match=word):
         refresh.refresh('qemu')
@@ -256,7 +256,7 @@ def test_refresh_refuses(small_series, message, word):
 
 
 def test_offset_is_noticed(small_series):
-    """On the recorded version a hunk must lie where the patch says."""
+    """On the recorded version a hunk must apply without an offset."""
     patch = small_series / 'patches' / 'qemu' / MORE
     patch.write_text(re.sub(r'(?<=[-+])49(?=,)', '52',
                             patch.read_text()))
@@ -266,7 +266,7 @@ def test_offset_is_noticed(small_series):
 
 
 def test_series_alone(small_series):
-    """A series stands on what its cover letter says, and on what that stands on."""
+    """A series stands on those in its cover letter, and on the series below them."""
     cover = small_series / 'patches' / 'qemu' / '02-much' / tree.COVER
     cover.write_text('Subject: [PATCH 0/1] balloon: much\n\nStands-on: 01-more\n')
     assert not tree.below('qemu', '02-much')
@@ -330,7 +330,7 @@ def test_new_files_are_seen(tmp_path):
     ('7.3.4-1~bpo13+1', True), ('7.3.99-1', False), ('7.4.1-1', True),
     ('own-7.3.9', False)))
 def test_where_offsets_are_allowed(version, exact):
-    """On point releases and in trees of one's own; not on the recorded version."""
+    """On point releases and in the user's trees; not on the recorded version."""
     conf = archive.load('linux')
     assert (version == conf.recorded) == (version == '7.3.4-1~bpo13+1')
     assert tree.must_be_exact(conf, version) == exact

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The text for the virtio specification says the same as docs/protocol.md.
+"""The text for the virtio specification agrees with docs/protocol.md.
 
-So do the UAPI header of Linux and QEMU's copy; and tests name every sentence.
+The UAPI header of Linux and QEMU's copy agree as well; and tests name every sentence.
 """
 
 import re
@@ -170,7 +170,7 @@ def test_structs():
 
 @pytest.mark.parametrize('project', PROJECTS)
 def test_structs_of_headers(project):
-    """The headers have the same; QEMU's says nothing of byte order."""
+    """The headers have the same structs; QEMU's has no byte order."""
     structs = page_structs()
     structs['config'] = structs['config'][4:]
     if project == 'qemu':
@@ -200,7 +200,7 @@ def test_labels_are_listed_for_conformance():
 
 
 def test_latex_error_is_one_line(tmp_path, monkeypatch):
-    """An error that LaTeX reports is told in one line, with the log's name."""
+    """An error of LaTeX is one line, with the log's name."""
     def run_logged(*_, **__):
         (tmp_path / 'spec.log').write_text('text\n./1.tex:7: Undefined control sequence.\n')
         raise Failure('twenty lines')

@@ -39,7 +39,7 @@ def fixture_touched(request, tmp_path):
     files = {name for path in tree.patch_files(project) for name in re.findall(
         r'(?m)^diff --git a/(\S+)', path.read_text(encoding='utf-8'))}
     folder = tmp_path / project
-    # What a patch says beside @@ depends on .gitattributes.
+    # The text of a patch beside @@ depends on .gitattributes.
     tree.worktree(project, folder, 'base',
                   ['.gitattributes', *sorted(f'/{name}' for name in files)])
     yield project, folder
@@ -48,7 +48,7 @@ def fixture_touched(request, tmp_path):
 
 @pytest.mark.parametrize('touched', PROJECTS, indirect=True)
 def test_applies_and_round_trips(touched, tmp_path, monkeypatch):
-    """Plain git am takes every patch where it says, and refresh gives it back."""
+    """Plain git am applies every patch without an offset, and refresh gives it back."""
     project, folder = touched
     conf = archive.load(project)
     _, version = tree.base_version(folder)
@@ -77,5 +77,5 @@ def test_no_upstream_file():
 
 @pytest.mark.parametrize('patch', mutant.MUTANTS, ids=lambda patch: patch.stem)
 def test_mutants_apply(patch):
-    """The faults that make test-long puts in on purpose can be put in."""
+    """The mutants of make test-long apply."""
     tree.git(tree.tree(mutant.header(patch, 'Tree')), 'apply', '--check', patch)
