@@ -2,7 +2,7 @@
 /*
  * Runs the host's commands inside the guest.
  *
- * Usage: agent PORT    (process 1 of the guest, or one that it started)
+ * Usage: agent PORT    (process 1 of the guest, or its child)
  *
  * The host writes requests to the port, virtio-serial or serial; each is a line,
  * for RUN followed by that many bytes of shell text:
@@ -46,7 +46,7 @@ struct job {
 	/* From waitpid(), valid once reaped. */
 	int status;
 	int reaped;
-	/* What it wrote so far: length bytes in a buffer of room bytes. */
+	/* Its output so far: length bytes in a buffer of room bytes. */
 	char *output;
 	size_t length;
 	size_t room;
@@ -250,7 +250,7 @@ static void serve(void)
 		fds[n] = (struct pollfd){ .fd = job->fd, .events = POLLIN };
 		of[n++] = job;
 	}
-	/* A command may close its output before it ends: look again soon. */
+	/* A command may close its output before it exits: check again soon. */
 	if (poll(fds, n, ended ? 10 : 1000) > 0) {
 		for (int i = 1; i < n; i++)
 			if (fds[i].revents)

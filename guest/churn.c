@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Looks for pages that are lost: takes memory, writes, frees, forks and maps
- * files all the time, and knows what every page that it owns must hold.
+ * Searches for lost pages: takes memory, writes, frees, forks and maps files
+ * all the time, and knows the content that each of its pages must have.
  *
  * Usage: churn [-j WORKERS] [-r RATE] [-d FOLDER] [-s SEED] MIB
  *
  *	-j	processes that share the work (2)
  *	-r	MB (10^6 bytes) that all together write per second (no limit)
  *	-d	where to keep files (/tmp)
- *	-s	seed of what is done when (the time)
+ *	-s	seed of all random choices (the time)
  *
- * SIGUSR1 has every worker check all of its pages, SIGTERM too, and end then.
- * Each check prints a line "churn: check N: P pages right" per worker. A page
- * that does not hold what it must ends the program: exit status 1, and what was
- * found where. "ready" is printed when all workers have begun.
+ * SIGUSR1 has every worker check all of its pages; so does SIGTERM, which then
+ * ends the program. Each check prints a line "churn: check N: P pages right" per
+ * worker. A page with wrong content ends the program: exit status 1, with the
+ * page and its content in the output. "ready" is printed when all workers have
+ * begun.
  *
- * What it is after: a page that was free when the guest was asked for unused
- * pages and is then taken, written once and only read from there on. So a slot
- * that is freed is taken again at random, most of what is written is not
- * written again within seconds, and the whole ebbs and flows between a quarter
- * and three quarters of MIB, to get deep into the free lists. Slots have sizes
- * from one page to that of a huge page.
+ * The program searches for a page that was free when the guest was asked for
+ * unused pages, and is then taken, written once and only read from there on. So
+ * it takes freed slots again at random, does not write most slots again within
+ * seconds, and lets its memory ebb and flow between a quarter and three quarters
+ * of MIB, to get deep into the free lists. Slots have sizes from one page to one
+ * huge page.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,11 +48,11 @@
 /* How many wrong pages are described. */
 #define SHOWN		8
 
-/* What is owned together: @pages pages from page @first of arena or file. */
+/* Memory that is owned as one: @pages pages from page @first of arena or file. */
 struct slot {
 	size_t first;
 	size_t pages;
-	/* What was written last; counts up over the slot's life. */
+	/* The content written last; counts up over the slot's life. */
 	uint32_t generation;
 	/* Whether the slot has memory that must hold @generation. */
 	int owned;
@@ -121,7 +122,7 @@ static void write_pages(uint64_t *at, uint64_t page, size_t pages,
 	written += pages * PAGE;
 }
 
-/* Say what was found in a page instead of @generation. */
+/* Print the content of a page that should hold @generation. */
 static void describe(const uint64_t *at, uint64_t page, uint32_t generation,
 		     const char *what)
 {
@@ -209,7 +210,7 @@ static void file_name(const struct slot *file, char *name, size_t size)
 	snprintf(name, size, "%s/churn-%d-%td", folder, self, file - files);
 }
 
-/* Map a file whole; its pages are numbered after those of the arena. */
+/* Map a whole file; its pages have numbers after the pages of the arena. */
 static uint64_t *map_file(struct slot *file, int flags)
 {
 	size_t size = file->pages * PAGE;
@@ -273,8 +274,8 @@ static void end_if_wrong(void)
 }
 
 /*
- * In a child: what it inherited must stay as it is while the parent goes on;
- * what it writes is its own.
+ * In a child: inherited pages must not change while the parent goes on; the
+ * child's writes are private to it.
  */
 static void child(void)
 {

@@ -5,15 +5,15 @@
  *
  * Usage: fragment [-l] [-k KIB] [-f KIB] MIB
  *
- *	-l	locks what it keeps: with compact_unevictable_allowed 0 in
- *		/proc/sys/vm it is not moved
+ *	-l	locks the pages that it keeps: with compact_unevictable_allowed 0
+ *		in /proc/sys/vm they are not moved
  *	-k	KiB that it keeps at a time (64)
  *	-f	KiB that it frees at a time (192)
  *
- * Prints "fragmented" when that is done, then waits for a signal to end. What
- * is free then comes in pieces of what -f says at most, as far as the memory it
- * was given was contiguous. At the end it looks whether what it kept is still
- * there: exit status 1 if not, and what was found where.
+ * Prints "fragmented" when that is done, then waits for a signal to end. Free
+ * memory then consists of pieces of at most the size of -f, as far as the memory
+ * that the program got was contiguous. At the end it checks the pages that it
+ * kept: exit status 1 if one is wrong, with its place and content in the output.
  */
 #define _GNU_SOURCE
 #include <signal.h>

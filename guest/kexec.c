@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Loads another kernel beside the one that runs, or starts it.
+ * Loads another kernel beside the running one, or starts it.
  *
  * Usage: kexec [-p] KERNEL INITRD COMMAND-LINE
  *        kexec -e
  *
  *	-p	for the memory that crashkernel= has reserved: it starts when the
  *		kernel that runs has panicked
- *	-e	start what has been loaded, at once: the caller syncs what it must
+ *	-e	start the loaded kernel at once: the caller syncs file systems
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counts the pages that are offline: those that a dump of the memory leaves out.
+ * Counts the offline pages, which a dump of the memory leaves out.
  *
  * Usage: offline	(prints the number)
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Keeps memory filled with a pattern and checks it until it is told to end.
+ * Keeps memory filled with a pattern and checks it until a signal ends it.
  *
  * Usage: pattern [-s] MIB
  *
@@ -10,8 +10,8 @@
  * generation. In each round all pages are checked, then every fourth page gets
  * the next generation. SIGTERM or SIGINT ends the program after one more check:
  * exit status 0, and the number of rounds and checked pages on standard output.
- * A word that is not what it must be ends it at once: exit status 1, and what
- * was found where. Prints "filled" when the memory is in place.
+ * A wrong word ends it at once: exit status 1, with its place and content in the
+ * output. Prints "filled" when the memory is in place.
  */
 #include <signal.h>
 #include <stdint.h>

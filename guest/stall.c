@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * How long a program waits for memory, and how much is left to it.
+ * Measures how long a program waits for memory, and how much is left to it.
  *
  * Usage: stall MIB
  *
  * Takes MIB of memory, writes to every page and gives it back, over and over.
- * The first ROUNDS rounds say how long that takes; then "ready" is printed.
+ * The first ROUNDS rounds measure the usual time; then "ready" is printed.
  * SIGUSR1 begins the measurement ("begun" is printed), SIGTERM ends it and
  * prints one line:
  *
  *	stall: rounds=N usual=US longest=US total=US free_before=KIB free=KIB
  *	available=KIB
  *
- * usual is the median of the rounds before "ready". longest is the slowest round
- * of the measurement without that, total the sum over all rounds of what each
- * took longer. free and available are the least MemFree and MemAvailable that a
- * second thread saw meanwhile, which looks every 10 ms; free_before is the least
- * MemFree that it saw before SIGUSR1.
+ * usual is the median of the rounds before "ready". longest is by how much the
+ * slowest round of the measurement exceeds it, total the sum of these times over
+ * all rounds. free and available are the least MemFree and MemAvailable of the
+ * measurement, which a second thread reads every 10 ms; free_before is the least
+ * MemFree before SIGUSR1.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -123,7 +123,7 @@ int main(int argc, char **argv)
 	size = strtoull(argv[1], NULL, 0) << 20;
 	signal(SIGUSR1, on_signal);
 	signal(SIGTERM, on_signal);
-	/* The watcher may not get to it before it is over: look here as well. */
+	/* The watcher may be too late: read the values here as well. */
 	look(fd, 0);
 	if (pthread_create(&watcher, NULL, watch, &fd)) {
 		fprintf(stderr, "stall: no thread\n");

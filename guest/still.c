@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Loads the balloon driver, waits until the balloon is still, and says what is left.
+ * Loads the balloon driver, waits until the balloon is still, and prints the memory left.
  *
  * Usage: still		(process 1 of a crash kernel: field.run=still)
  *
  * The balloon is still when it has not changed for STILL_S seconds: the driver tries
- * again after 5 s at most. Then one line on standard output says what there is, in
- * KiB and pages, and the machine is powered off:
+ * again after 5 s at most. Then one line on standard output has the memory in KiB and
+ * pages, and the machine is powered off:
  *
  *	still: total N free N available N balloon N killed N
  */

@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 		*(volatile uint64_t *)(memory + i * PAGE) = i;
 	for (uint64_t i = 0; i < file_pages; i++)
 		read_page(file, i);
-	/* From now on each page is one that is missed alone. */
+	/* From now on each missing page is read alone. */
 	posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
 	printf("warm\n");
 	fflush(stdout);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Makes the virtio devices of a QEMU slow to answer, while all else of it goes on.
+ * Makes the virtio devices of a QEMU slow to answer, while the rest of it goes on.
  *
  * Usage: LD_PRELOAD=slow_device.so SLOW_DEVICE=FILE qemu-system-x86_64 ...
  *
  * While FILE exists, QEMU does not learn that the driver has given buffers to a
  * device. When it is gone, QEMU learns all at once. If FILE holds two numbers,
- * "EVERY SECONDS", only every so manieth notification is kept back, for so long.
- * What is kept back is counted in FILE.count.
+ * "EVERY SECONDS", only one of EVERY notifications is kept back, for SECONDS.
+ * FILE.count has the number of notifications that were kept back.
  *
  * QEMU learns of buffers by reading an eventfd of the queue, which it makes when the
  * driver has started the device: in the thread of the virtual CPU that did so. All
@@ -26,11 +26,11 @@
 #include <unistd.h>
 
 #define FDS_MAX	4096
-/* How often FILE is looked at. */
+/* How often FILE is checked. */
 #define LOOK_NS	10000000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* Eventfds of queues, and when what was kept back is due; 0: nothing is. */
+/* Eventfds of queues, and when a kept notification is due; 0: none is kept. */
 static unsigned char of_queue[FDS_MAX];
 static time_t due[FDS_MAX];
 static unsigned long seen, kept;
@@ -84,7 +84,7 @@ static int keep(int fd)
 	return 1;
 }
 
-/* Hand on what is due, or all once FILE is gone. */
+/* Hand on the notifications that are due, or all once FILE is gone. */
 static void *hand_on(void *unused)
 {
 	static const struct timespec interval = { .tv_nsec = LOOK_NS };
