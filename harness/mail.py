@@ -205,10 +205,10 @@ def apply_mails(queue, commits, mails):
 def show_checkpatch(project, patches):
     """Print what checkpatch reports about patches."""
     with futures.ThreadPoolExecutor(jobs()) as pool:
-        found = pool.map(lambda patch: lint.checkpatch(project, patch), patches)
-        lines = [line for _, lines in found for line in lines
-                 if not line.startswith('total:')]
-    say(f'  remarks of checkpatch --strict: {len(lines)}')
+        found = pool.map(lambda patch: lint.checkpatch(project, patch)[1], patches)
+        lines = [f'patch {number}: {line}' for number, some in enumerate(found, 1)
+                 for line in some if not line.startswith('total:')]
+    say(f'  remarks of checkpatch: {len(lines)}')
     for line in lines:
         say(f'    {line}')
 
@@ -248,26 +248,34 @@ def rehearse(queue, series, version, before=None):
     say(f'  They are in {os.path.relpath(files[0].parent, ROOT)}')
 
 
+def rehearse_project(project, series, worktree, version, old):
+    """Rehearse series of a project; return how many failed."""
+    tree.worktree(project, worktree, 'base', touched_files(project, None, old))
+    queue = Queue(project, worktree, identity())
+    before = Queue(project, worktree, queue.author, old) if old else None
+    failed = 0
+    try:
+        for name in series:
+            try:
+                rehearse(queue, name, version, before)
+            except Failure as failure:
+                print(f'error: {project}/{name}: {failure}', file=sys.stderr, flush=True)
+                failed += 1
+    finally:
+        git(tree.tree(project), 'worktree', 'remove', '--force', worktree)
+    return failed
+
+
 def rehearse_all():
     """make mail: rehearse sending the series that SERIES names, or all."""
     packages.install(packages.MAILING)
-    series, (version, previous), author = chosen_series(), chosen_version(), identity()
-    status = 0
+    series, (version, previous), failed = chosen_series(), chosen_version(), 0
+    identity()
     with tempfile.TemporaryDirectory() as temp:
         old = unpack(ROOT, previous, Path(temp), 'patches') / 'patches' if previous \
             else None
         for project in dict.fromkeys(project for project, _ in series):
             check_tree(project)
-            worktree = FOLDER / 'src' / project
-            shutil.rmtree(worktree, ignore_errors=True)
-            tree.worktree(project, worktree, 'base', touched_files(project, None, old))
-            queue = Queue(project, worktree, author)
-            before = Queue(project, worktree, author, old) if old else None
-            for name in [name for mine, name in series if mine == project]:
-                try:
-                    rehearse(queue, name, version, before)
-                except Failure as failure:
-                    print(f'error: {project}/{name}: {failure}', file=sys.stderr)
-                    status = 1
-            git(tree.tree(project), 'worktree', 'remove', '--force', worktree)
-    return status
+            names = [name for mine, name in series if mine == project]
+            failed += rehearse_project(project, names, Path(temp) / project, version, old)
+    return 1 if failed else 0
