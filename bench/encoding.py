@@ -216,7 +216,7 @@ def fill_with_compiler(folder):
 
 
 def disk_args():
-    """QEMU's arguments for the two disks: writes to them are forgotten."""
+    """Return QEMU's arguments for the two disks: writes to them are forgotten."""
     files = sum(-(-size // PAGE) * PAGE for size in small_file_sizes())
     images = (make_image('small-files', files * 9 // 8, fill_with_files),
               make_image('compiler', 512 * MIB, fill_with_compiler))

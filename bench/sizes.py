@@ -111,7 +111,7 @@ def one_guest(guest):
 
 
 def measure_huge(args, append):
-    """Huge pages for QEMU and for the guest."""
+    """Measure huge pages for QEMU and for the guest."""
     found = defaultdict(lambda: {name: [] for name in PAIRS})
     for _ in range(min(args.rounds, ROUNDS)):
         for name, halves in PAIRS.items():

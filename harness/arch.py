@@ -24,7 +24,7 @@ class Arch:
 
     @property
     def folder(self):
-        """Where the kernel and what goes with it are built."""
+        """Return the folder for the kernel and its initramfs."""
         return BUILD / 'arch' / self.name
 
 

@@ -30,7 +30,7 @@ STOCK_MODULES = ('virtio_balloon', 'virtio_blk', 'virtio_mem', 'virtio_mmio')
 
 
 def compiler_environment(env=None):
-    """The environment for compilers behind ccache."""
+    """Return the environment for compilers behind ccache."""
     return {**(env or os.environ), 'CCACHE_DIR': str(BUILD / 'ccache'),
             'CCACHE_BASEDIR': str(BUILD), 'CCACHE_NOHASHDIR': '1',
             'CCACHE_DEPEND': '1', 'CCACHE_MAXSIZE': '6G',
@@ -52,14 +52,14 @@ def copy_if_newer(source, target):
 
 
 def is_current(stamp, state):
-    """Whether a stamp file has the wanted content."""
+    """Return whether a stamp file has the wanted content."""
     return stamp.exists() and stamp.read_text() == state
 
 
 # -- Kernel -----------------------------------------------------------------
 
 def dropped_options(fragment, config):
-    """The lines of a configuration fragment that a .config does not honour."""
+    """Return the lines of a configuration fragment that a .config lacks."""
     have = dict(re.findall(r'(?m)^(CONFIG_\w+)=(.*)$', config))
     return [f'{name}={value}' for name, value in
             re.findall(r'(?m)^\s*(CONFIG_\w+)=(.*?)\s*$', fragment)
@@ -75,7 +75,7 @@ def write_config(make, out, env, fragment):
 
 
 def kernel_options(arch=X86, own=''):
-    """base/kernel.config, with an architecture's lines and others in place of some."""
+    """Return base/kernel.config, with lines of an architecture and others in place."""
     fragment = FRAGMENT.read_text(encoding='utf-8')
     named = FRAGMENT.with_name(f'{arch.name}.config').read_text(encoding='utf-8')
     for more in (named, own):
@@ -125,7 +125,7 @@ def kernel():
 
 
 def kernel_variant(name, own):
-    """Our kernel with other options, in a folder for Guest; return the folder."""
+    """Build our kernel with other options, in a folder for Guest; return the folder."""
     # It starts from a copy of build/kernel if there is one: make then builds only the
     # files that depend on the options.
     out = BUILD / 'variants' / name
@@ -211,7 +211,7 @@ def stock_kernel():
 
 
 def own_release(version):
-    """The kernel's own part of a version: 7.3.4 of 7.3.4-1~bpo13+1."""
+    """Return the kernel's own part of a version: 7.3.4 of 7.3.4-1~bpo13+1."""
     return re.match(r'[0-9.]*', archive.upstream(version))[0]
 
 

@@ -30,7 +30,7 @@ def make_image(name, size, fill):
 
 
 def disk_image(size):
-    """An ext4 image that holds one file of as many bytes without a zero page."""
+    """Return an ext4 image that holds one file of as many bytes without a zero page."""
     def fill(folder):
         block = os.urandom(MIB)
         with open(f'{folder}/file', 'wb') as file:
@@ -47,7 +47,7 @@ def drive(name, path, options='read-only=on,file.locking=off'):
 
 
 def disks(image):
-    """QEMU's arguments for DISKS read-only disks with the same content."""
+    """Return QEMU's arguments for DISKS read-only disks with the same content."""
     return [arg for i in range(DISKS) for arg in drive(f'disk{i}', image)]
 
 

@@ -60,7 +60,7 @@ TARGETS = {'virtio-balloon-decoders': (SET_SEEDS + ANSWER_SEEDS, 4096),
 
 
 def sanitizer_environment():
-    """The environment in which programs from build/fuzz stop at a finding."""
+    """Return the environment in which programs from build/fuzz stop at a finding."""
     # QEMU does not free all at its end.
     return {**os.environ, 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
             'ASAN_OPTIONS': 'detect_leaks=0:allocator_may_return_null=1'}
@@ -94,7 +94,7 @@ def build():
 
 
 def corpus(target):
-    """The folder of a target's inputs, with its seeds."""
+    """Return the folder of a target's inputs, with its seeds."""
     folder = OUT / 'corpus' / target
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(TARGETS[target][0]):
@@ -103,7 +103,7 @@ def corpus(target):
 
 
 def executions(log):
-    """How many inputs a libFuzzer run has executed, by its own count."""
+    """Return how many inputs a libFuzzer run has executed, by its own count."""
     found = re.findall(r'(?m)^stat::number_of_executed_units:\s*(\d+)',
                        (LOGS / log).read_text(errors='replace'))
     if not found:

@@ -28,14 +28,14 @@ def build_programs(arch):
 
 
 def modules(objects):
-    """The modules that a kernel build made."""
+    """Return the modules that a kernel build made."""
     listing = objects / 'modules.order'
     return [objects / Path(line).with_suffix('.ko') for line in
             (listing.read_text().split() if listing.exists() else ())]
 
 
 def packaged_modules(folder, names):
-    """Modules of a Debian package by name."""
+    """Return the modules of a Debian package by name."""
     found = [next(folder.rglob(f'{name}.ko*'), None) for name in names]
     if None in found:
         raise Failure(f'{folder.name}, the stock kernel, has no '
@@ -50,7 +50,7 @@ def content(path):
 
 
 def entry(number, name, mode, data=b'', device=(0, 0)):
-    """One file of a cpio archive in the "newc" format."""
+    """Return one file of a cpio archive in the "newc" format."""
     fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0)
     head = '070701' + ''.join(f'{field:08x}' for field in fields)
     out = head.encode() + name.encode() + b'\0'
@@ -59,7 +59,7 @@ def entry(number, name, mode, data=b'', device=(0, 0)):
 
 
 def find_busybox(arch):
-    """A static busybox: the system's, or a download."""
+    """Return a static busybox: the system's, or a download."""
     if arch is not X86:
         return archive.tool(f'busybox-{arch.debian}') / 'bin/busybox'
     busybox = shutil.which('busybox')

@@ -81,7 +81,7 @@ NOT_X86 = UNUSED + '''
 
 
 def options(on, off=()):
-    """Arguments of kunit.py that turn options on and off."""
+    """Return arguments of kunit.py that turn options on and off."""
     return [f'--kconfig_add=CONFIG_{name}={value}'
             for names, value in ((on, 'y'), (off, 'n')) for name in names]
 
@@ -165,19 +165,19 @@ def kernel_log(machine, out=BUILD):
 
 
 def cases_of(group):
-    """The cases of one of kunit.py's groups, those with parameters too."""
+    """Return the cases of one of kunit.py's groups, with and without parameters."""
     cases = [(case['name'], case['status']) for case in group['test_cases']]
     return cases + [case for sub in group['sub_groups'] for case in cases_of(sub)]
 
 
 def suites_in_tree(pattern):
-    """The names of the suites in some sources; never none."""
+    """Return the names of the suites in some sources; never an empty list."""
     names = [name for path in sorted((SRC / 'linux').glob(pattern))
              for name in SUITE.findall(path.read_text(encoding='utf-8'))]
     return names or [f'(no suite in {pattern})']
 
 
 def runs():
-    """Every machine with every suite that it must run."""
+    """Return every machine with every suite that it must run."""
     return [(machine, suite) for machine in TESTED
             for pattern in SOURCES for suite in suites_in_tree(pattern)]

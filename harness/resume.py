@@ -16,7 +16,7 @@ EARLIER = BUILD / 'test-long.earlier'
 
 
 def state():
-    """A sum of the trees, the patches, the tests, and what runs them."""
+    """Return a checksum of the trees, the patches, the tests and the harness."""
     parts = [text for project in PROJECTS
              for text in (tree.rev(tree.tree(project), 'HEAD'),
                           tree.git(tree.tree(project), 'diff', 'HEAD'))]
@@ -42,7 +42,7 @@ def begin(afresh):
 
 
 def plain(name):
-    """The name of a test without the group that pytest-xdist adds."""
+    """Return the name of a test without the group that pytest-xdist adds."""
     return name.rsplit('@', 1)[0] if name.rfind('@') > name.rfind(']') else name
 
 

@@ -120,12 +120,12 @@ def counts(junit):
 
 
 def summary(*junits):
-    """(passed, failed) of some runs of pytest together."""
+    """Return (passed, failed) of some runs of pytest together."""
     return tuple(map(sum, zip(*map(counts, junits))))
 
 
 def slowest(junits, count=10):
-    """The tests that took longest: (seconds, name)."""
+    """Return the tests that took longest: (seconds, name)."""
     cases = [case for junit in junits if sum(counts(junit))
              for case in ElementTree.parse(junit).getroot().iter('testcase')]
     times = [(float(case.get('time', 0)),
@@ -145,7 +145,7 @@ def print_times(parts):
 
 
 def neighbours():
-    """How many tests may run at a time: as many as CPUs and memory allow."""
+    """Return how many tests may run at a time: as many as CPUs and memory allow."""
     text = Path('/proc/meminfo').read_text(encoding='ascii')
     available = int(re.search(r'MemAvailable:\s+(\d+)', text)[1])
     return max(1, min(jobs(), available // NEIGHBOUR))

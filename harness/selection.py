@@ -20,12 +20,12 @@ ELSEWHERE = {'long': 'make test-long', 'lint': 'make lint', 'arch': 'make test-a
 
 
 def words():
-    """The selection as words for pytest: TESTS, or all tests."""
+    """Return the selection as words for pytest: TESTS, or all tests."""
     return split_words('TESTS', 'tests')
 
 
 def expression(target):
-    """The expression of marks that selects a target's tests; None: make test."""
+    """Return the expression of marks that selects a target's tests; None: make test."""
     if target == 'field':
         return 'field and not long'
     return target or f"not ({' or '.join(ELSEWHERE)})"

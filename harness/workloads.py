@@ -13,7 +13,7 @@ from harness.vm import MIB
 
 
 def most(guest):
-    """Seven eighths of the memory that a guest has left for programs, in MiB."""
+    """Return seven eighths of the memory that a guest has left for programs, in MiB."""
     return guest.meminfo()['MemAvailable'] * 7 // 8 // MIB
 
 
@@ -23,7 +23,7 @@ def touch_all(guest, spare=96 * MIB):
 
 
 def disk_args(state, memory):
-    """QEMU's arguments for the disks that a state needs."""
+    """Return QEMU's arguments for the disks that a state needs."""
     return disks(disk_image(memory // 8)) if state is page_cache else []
 
 

@@ -44,7 +44,7 @@ class Job:
 
     @property
     def running(self):
-        """Whether the command has not ended yet."""
+        """Return whether the command has not ended yet."""
         return not self._done.is_set()
 
     def signal(self, number):
@@ -85,7 +85,7 @@ class Agent:
 
     @staticmethod
     def connect(path, timeout):
-        """A connection to a QEMU's agent port."""
+        """Return a connection to a QEMU's agent port."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
         connection.connect(str(path))

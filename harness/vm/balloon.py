@@ -15,7 +15,7 @@ class Balloon:
 
     @property
     def pid(self):
-        """QEMU's process."""
+        """Return QEMU's process."""
         return self._vm.get_pid()
 
     def qmp(self, command, **arguments):
@@ -52,7 +52,7 @@ class Balloon:
         return [event.get('data', {}) for event in events if event['event'] == name]
 
     def running(self):
-        """Whether QEMU runs."""
+        """Return whether QEMU runs."""
         return self._vm.is_running()
 
     def output(self):
@@ -99,11 +99,11 @@ class Balloon:
         return int(Path(path).read_text(encoding='ascii').split()[0]) / 1e9
 
     def counters(self):
-        """Our QEMU's counters of the balloon (property page-set-stats)."""
+        """Return our QEMU's counters of the balloon (property page-set-stats)."""
         return self.get('page-set-stats')
 
     def driver_counters(self):
-        """The counters of our driver, in debugfs."""
+        """Return the counters of our driver, in debugfs."""
         return self._numbers('/sys/kernel/debug/virtio_balloon/*/stats', 1)
 
     def pause(self):

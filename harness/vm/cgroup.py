@@ -27,5 +27,5 @@ def make(name, limit):
 
 
 def wrapper(folder):
-    """The words before a command that starts it in a cgroup."""
+    """Return the words before a command that starts it in a cgroup."""
     return ('sh', '-c', f'echo $$ > {folder}/cgroup.procs && exec "$@"', 'sh')

@@ -50,7 +50,7 @@ class Shape:
 
     @property
     def target(self):
-        """The guest's architecture."""
+        """Return the guest's architecture."""
         return ARCHES[self.arch]
 
     @property
@@ -60,30 +60,30 @@ class Shape:
 
     @property
     def bus(self):
-        """The end of the names of virtio devices: -device is for virtio-mmio."""
+        """Return the end of the names of virtio devices: -device is for virtio-mmio."""
         return '-device' if self.machine == 'microvm' else ''
 
     @property
     def program(self):
-        """The QEMU that the guest runs in."""
+        """Return the QEMU that the guest runs in."""
         return QEMUS[self.qemu] if self.target is X86 else \
             BUILD / 'arch' / 'qemu' / f'qemu-system-{self.target.qemu}'
 
     @property
     def folder(self):
-        """Where the kernel and the initramfs are."""
+        """Return where the kernel and the initramfs are."""
         return KERNELS[self.kernel] if self.target is X86 else self.target.folder
 
 
 def balloon_device(shape):
-    """The balloon device as -device wants it."""
+    """Return the balloon device as -device wants it."""
     return ','.join([f'virtio-balloon{shape.bus},id=balloon0', *(
         f"{key.replace('_', '-')}={ON_OFF.get(value, value)}"
         for key, value in shape.balloon.items())])
 
 
 def clock_options(shape):
-    """The kernel's options for its clocks."""
+    """Return the kernel's options for its clocks."""
     if shape.target.kernel not in ('x86_64', 'i386'):
         return ''
     clock = ''
@@ -95,7 +95,7 @@ def clock_options(shape):
 
 
 def command_line(shape):
-    """QEMU's arguments without console, agent and QMP."""
+    """Return QEMU's arguments without console, agent and QMP."""
     kernel = shape.folder / Path(shape.target.image).name
     for path in (shape.program, kernel):
         if not path.exists():
@@ -119,7 +119,7 @@ def command_line(shape):
 
 
 def agent_args(shape, console, path):
-    """QEMU's arguments for the console's log and the agent's port."""
+    """Return QEMU's arguments for the console's log and the agent's port."""
     args = ['-serial', f'file:{console}',
             '-chardev', f'socket,id=agent,server=on,wait=off,path={path}']
     if shape.serial:

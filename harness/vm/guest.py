@@ -65,7 +65,7 @@ class Guest(Inside, Balloon, Migration):
         return guest
 
     def command_line(self, interactive=False):
-        """QEMU's arguments without the QMP connection."""
+        """Return QEMU's arguments without the QMP connection."""
         args = command_line(self.shape)
         if not interactive:
             args += agent_args(self.shape, self.console,
@@ -79,7 +79,7 @@ class Guest(Inside, Balloon, Migration):
         return args + list(self.shape.args)
 
     def _wrapper(self):
-        """The words before QEMU's command."""
+        """Return the words before QEMU's command."""
         if not self.shape.cgroup:
             return self.shape.wrapper
         self._cgroup = cgroup.make(self.name, self.shape.cgroup)
@@ -149,11 +149,11 @@ class Guest(Inside, Balloon, Migration):
         self.agent = self._port = self._socket_dir = self._cgroup = None
 
     def log_lines(self):
-        """The guest's console so far."""
+        """Return the guest's console so far."""
         return self.console.read_text(errors='replace').splitlines()
 
     def console_tail(self):
-        """The end of the console, for messages."""
+        """Return the end of the console, for messages."""
         return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
 
     def wait_for(self, condition, what, timeout=COMMAND, interval=0.02):

@@ -24,7 +24,7 @@ QEMUS = {'ours': Path(os.environ.get('BALLOON_TEST_QEMU')
 
 
 def accelerator():
-    """'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
+    """Return 'kvm' where the CPU and /dev/kvm really offer it, else 'tcg'."""
     if forced := os.environ.get('ACCEL'):
         return forced
     flags = Path('/proc/cpuinfo').read_text(encoding='utf-8')
@@ -54,13 +54,13 @@ def write_qemu_wrapper(path, qemu, *options):
 
 
 def resident(pid, field='Rss'):
-    """A line of a process's smaps_rollup in bytes."""
+    """Return a line of a process's smaps_rollup in bytes."""
     text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
     return int(re.search(rf'^{field}:\s+(\d+)', text, re.M)[1]) * 1024
 
 
 def cpu_seconds_of_all(pid):
-    """CPU time of all threads of a process, user and system."""
+    """Return CPU time of all threads of a process, user and system."""
     fields = Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
     return sum(map(int, fields.rsplit(')')[1].split()[11:13])) \
         / os.sysconf('SC_CLK_TCK')

@@ -24,7 +24,7 @@ class Inside:
         return self.agent.spawn(text)
 
     def read(self, path):
-        """The content of a small file in the guest."""
+        """Return the content of a small file in the guest."""
         return self.run(f'cat {path}').strip()
 
     def said(self, program):
@@ -32,7 +32,7 @@ class Inside:
         return self.run(f'cat /tmp/{program} 2>/dev/null', check=False)
 
     def meminfo(self):
-        """/proc/meminfo in bytes (counts stay counts)."""
+        """Return /proc/meminfo in bytes (counts stay counts)."""
         return self._numbers('/proc/meminfo', 1024)
 
     def vmstat(self):
@@ -70,7 +70,7 @@ class Inside:
         return status.startswith('0x') and bool(int(status, 16) & 4)
 
     def negotiated(self, bit):
-        """Whether guest and device agreed on a feature bit of the balloon."""
+        """Return whether guest and device agreed on a feature bit of the balloon."""
         text = self.read('/sys/bus/virtio/drivers/virtio_balloon/virtio*/features')
         return text[bit] == '1'
 

@@ -47,7 +47,7 @@ def prepare(path):
 
 
 def backend(name, ident, size):
-    """The value of -object for a backend of so many bytes."""
+    """Return the value of -object for a backend of so many bytes."""
     kind, *own = name.split(',')
     if kind not in BACKENDS:
         raise Failure(f'no backend "{kind}": one of {", ".join(BACKENDS)}')
@@ -61,7 +61,7 @@ def backend(name, ident, size):
 
 
 def memory_args(name, size, nodes=1, dimm=0, virtio_mem=0):
-    """QEMU's arguments for a guest's memory."""
+    """Return QEMU's arguments for a guest's memory."""
     # nodes       NUMA nodes that share it equally
     # dimm        bytes of a DIMM that is there at boot
     # virtio_mem  bytes of a virtio-mem device, all of them plugged

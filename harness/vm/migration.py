@@ -18,7 +18,7 @@ ENDED = ('completed', 'failed', 'cancelled')
 
 
 def held_memory(pid, size):
-    """The bytes of the host's memory that a QEMU holds."""
+    """Return the bytes of the host's memory that a QEMU holds."""
     # size: of the guest's memory. A file that has it is taken for the guest's memory,
     # and all its blocks count, mapped or not. Huge pages count.
     text = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii')
@@ -63,7 +63,7 @@ class Migration:
             key.replace('_', '-'): value for key, value in parameters.items()})
 
     def _address(self, name='migration'):
-        """The URI of a socket of this QEMU."""
+        """Return the URI of a socket of this QEMU."""
         return f'unix:{self._socket_dir.name}/{name}'
 
     # -- From QEMU to QEMU --------------------------------------------------
@@ -231,7 +231,7 @@ class Migration:
     # -- The host's side ----------------------------------------------------
 
     def held(self):
-        """The bytes of the host's memory that QEMU holds for the guest."""
+        """Return the bytes of the host's memory that QEMU holds for the guest."""
         return held_memory(self.pid, self.memory)
 
 

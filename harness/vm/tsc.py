@@ -26,7 +26,7 @@ def tsc_khz():
         ctypes.addressof(ctypes.c_char.from_buffer(code)))
 
     def read_pair():
-        """(ns, ticks) of the same moment: the pair read fastest of some."""
+        """Return (ns, ticks) of the same moment: the pair read fastest of some."""
         pairs = []
         for _ in range(20):
             before, ticks = time.monotonic_ns(), rdtsc()

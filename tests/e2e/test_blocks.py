@@ -200,7 +200,7 @@ def blocks_offlined(boot, kernel):
 
 
 def cma_got(boot, kernel):
-    """How many pages of 1 GiB are had of 1 GiB of CMA that is in the balloon."""
+    """Return how many pages of 1 GiB come from 1 GiB of CMA that is in the balloon."""
     # Another page in the way may make the first attempts fail.
     guest = boot(memory=5 * GIB, kernel=kernel, page_bitmap=True, args=['-cpu', 'max'],
                  append='hugetlb_cma=1G')

@@ -13,13 +13,13 @@ EVENT = re.compile(r'virtio_balloon_(\w+): (dev=.*)')
 
 
 def traced(guest):
-    """The events of the balloon so far: [(name, {field: text})]."""
+    """Return the events of the balloon so far: [(name, {field: text})]."""
     return [(name, dict(word.split('=') for word in fields.split()))
             for name, fields in EVENT.findall(guest.read(f'{TRACING}/trace'))]
 
 
 def total(events, name, field, **match):
-    """The sum of a field of events, and how many there are."""
+    """Return the sum of a field of events, and how many there are."""
     values = [int(fields[field]) for event, fields in events
               if event == name and match.items() <= fields.items()]
     return sum(values), len(values)

@@ -49,14 +49,14 @@ ALL = [combination(qemu, kernel, machine, poisoned, *flags)
 
 
 def label(values):
-    """A readable name of a combination."""
+    """Return a readable name of a combination."""
     qemu, kernel, machine, poisoned, offered = values
     return '-'.join([f'qemu_{qemu}', f'kernel_{kernel}', machine,
                      *['poisoned'] * poisoned, *sorted(offered)])
 
 
 def expected(values):
-    """Which of the features both sides take."""
+    """Return the features that both sides take."""
     _, kernel, _, poisoned, offered = values
     taken = set(offered)
     if kernel == 'stock':

@@ -54,7 +54,7 @@ def fixture_boot_dirty(boot, tmp_path):
 
 
 def written_back(guest):
-    """Whether hardly any page cache is dirty."""
+    """Return whether hardly any page cache is dirty."""
     left = guest.meminfo()
     return left['Dirty'] + left['Writeback'] < MIB
 

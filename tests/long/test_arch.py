@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.arch, pytest.mark.parametrize(
 
 
 def highmem(guest):
-    """How much of the guest's memory is highmem and not in the balloon."""
+    """Return how much of the guest's memory is highmem and not in the balloon."""
     return guest.meminfo().get('HighTotal', 0)
 
 

@@ -86,7 +86,7 @@ def keep_moving(guest, job, requests):
 
 
 def results_of(output):
-    """The verdicts of a run, by test."""
+    """Return the verdicts of a run, by test."""
     return {name: 'skip' if skip else verdict
             for verdict, _, name, skip in KTAP.findall(output)}
 

@@ -22,7 +22,7 @@ def in_balloon(counters):
 
 
 def sizes(guest):
-    """The balloon's size as QEMU, guest and device see it, in bytes."""
+    """Return the balloon's size as QEMU, guest and device see it, in bytes."""
     balloon = guest.vmstat()['nr_balloon_pages'] * guest.arch.page
     gone = guest.total - guest.meminfo()['MemTotal']
     # Memory that may come back on OOM stays in MemTotal.
@@ -35,7 +35,7 @@ def sizes(guest):
 
 
 def check_totals(guest):
-    """All agree on the size of a balloon at rest; return it."""
+    """Check that all agree on the size of a balloon at rest; return it."""
     # Compaction may be running: while a page moves, the device knows of the old page and
     # of the new one. So poll until both counts agree.
     seen = []

@@ -18,17 +18,17 @@ MAP_HUGETLB = 0x40000
 
 
 def read_pool(name):
-    """A number that the pool shows: nr_hugepages, free_hugepages, resv_hugepages."""
+    """Return a number of the pool: nr_hugepages, free_hugepages, resv_hugepages."""
     return int((POOL / name).read_text(encoding='ascii'))
 
 
 def free():
-    """Huge pages that are free, reserved or not."""
+    """Return how many huge pages are free, reserved or not."""
     return read_pool('free_hugepages')
 
 
 def available():
-    """Huge pages that anyone may take: free, and reserved for nobody."""
+    """Return how many huge pages anyone may take: free, and reserved for nobody."""
     return free() - read_pool('resv_hugepages')
 
 

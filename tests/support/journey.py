@@ -26,7 +26,7 @@ class Lost(Exception):
 
     @property
     def proven(self):
-        """Whether a page was wrong, or the kernel complained; else it may only hang."""
+        """Return whether a page was wrong or the kernel complained; if not, it may hang."""
         return bool(re.search('pages wrong|kernel log', str(self)))
 
 
@@ -161,7 +161,7 @@ class Journey(Trip):
 
 
 def md5sum(guest, number, skip):
-    """The sum of 8 MiB of a file in the page cache: each MiB of it is the same."""
+    """Return the checksum of 8 equal MiB of a file in the page cache."""
     return guest.run(f'dd if=/tmp/cache{number}/file bs=1M skip={skip} count=8 '
                      '2>/dev/null | md5sum')
 

@@ -10,7 +10,7 @@ FILES = ('bzImage', 'initramfs')
 
 
 def kernel_disks(kernel):
-    """QEMU's arguments for disks, /dev/vda and vdb, with a kernel and its initramfs."""
+    """Return QEMU's arguments for two disks, with a kernel and its initramfs."""
     return [arg for name in FILES for arg in drive(name, KERNELS[kernel] / name)]
 
 

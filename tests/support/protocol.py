@@ -16,7 +16,7 @@ SYNC = 'virtio_balloon.accept_sync=1'
 
 
 def accepted(guest, kind):
-    """The id of a new request, or None while another one runs."""
+    """Return the id of a new request, or None while another one runs."""
     try:
         return guest.start_request(kind)
     except Refused as error:

@@ -34,6 +34,6 @@ class SlowDevice:
         self._control.unlink()
 
     def held(self):
-        """How many notifications have been kept back so far."""
+        """Return how many notifications have been kept back so far."""
         count = self._control.with_name('slow.count')
         return int(count.read_text('ascii') or 0) if count.exists() else 0

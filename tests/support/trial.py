@@ -29,7 +29,7 @@ def trial(request, pair, **options):
 
 
 def is_dead(guest):
-    """Whether QEMU has ended; its sockets close a moment before it does."""
+    """Return whether QEMU has ended; its sockets close a moment before it does."""
     end = time.monotonic() + COMMAND
     while guest.running() and time.monotonic() < end:
         time.sleep(0.02)
@@ -54,7 +54,7 @@ def outcome(guest, *steps):
 
 
 def is_stopped(guest):
-    """Whether QEMU has stopped the guest."""
+    """Return whether QEMU has stopped the guest."""
     return guest.qmp('query-status')['status'] != 'running'
 
 

@@ -47,14 +47,14 @@ LINE = re.compile(r'(\w+): (.+)')
 
 
 def options(path, first='', last=''):
-    """The options that a Kconfig file defines, or those from one to another."""
+    """Return the options that a Kconfig file defines, or those from one to another."""
     text = (SRC / 'linux' / path).read_text(encoding='utf-8')
     names = re.findall(r'(?m)^\s*(?:menu)?config\s+(\w+)', text)
     return names[names.index(first):names.index(last) + 1] if first else names
 
 
 def added():
-    """The options that the patches add."""
+    """Return the options that the patches add."""
     return {name for patch in tree.patch_files('linux') for name in re.findall(
         r'(?m)^\+config (\w+)', patch.read_text(encoding='utf-8'))}
 

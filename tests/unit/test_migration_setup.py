@@ -30,7 +30,7 @@ class Recorder(Migration):
         """Nothing has come from an earlier migration."""
 
     def event(self, _name, _timeout):
-        """The next state."""
+        """Return the next state."""
         return {'data': {'status': self.states.pop(0)}}
 
 
