@@ -89,7 +89,7 @@ def check_tree(project):
                       f'({changes[0].strip()}): commit or stash them')
 
 
-class Queue:
+class Stack:
     """The series of a project in one version, as commits of the sender."""
 
     def __init__(self, project, worktree, author, patches=None):
@@ -143,9 +143,9 @@ def recipients(project, files):
     return maintainers(*TO[project]), maintainers()
 
 
-def public_base(queue):
+def public_base(stack):
     """Return the base of a tree, as a commit of its upstream if that is known."""
-    return tree.noted(queue.project, 'upstream') or rev(queue.worktree, 'base')
+    return tree.noted(stack.project, 'upstream') or rev(stack.worktree, 'base')
 
 
 def fill_cover(path, cover, base, public):
@@ -160,10 +160,10 @@ def fill_cover(path, cover, base, public):
     path.rename(path.with_suffix('.txt'))
 
 
-def write_mails(queue, series, commits, version, earlier):
+def write_mails(stack, series, commits, version, earlier):
     """Write a series as mails; return them, the cover letter first."""
     # earlier: what commit() returned for the version before, if there is one
-    project, out = queue.project, FOLDER / queue.project / series
+    project, out = stack.project, FOLDER / stack.project / series
     shutil.rmtree(out, ignore_errors=True)
     cover = (tree.PATCHES / project / series / tree.COVER).read_text(encoding='utf-8')
     prefix = re.search(r'^Subject: \[(PATCH.*?) 0+/\w+\]', cover)
@@ -171,33 +171,33 @@ def write_mails(queue, series, commits, version, earlier):
         raise Failure(f'patches/{project}/{series}/{tree.COVER} does not begin with '
                       '"Subject: [PATCH 0/N] "')
     to, cc = recipients(project, tree.patch_files(project, series))
-    name, address = queue.author
-    git(queue.worktree, *FORMAT, '-o', out,
+    name, address = stack.author
+    git(stack.worktree, *FORMAT, '-o', out,
         f'--from={name} <{address}>', f'--subject-prefix={prefix[1]}',
         *[f'-v{version}'] * (version > 1), *[f'--to={person}' for person in to],
         *[f'--cc={person}' for person in cc],
         *[f'--range-diff={begin}..{end}' for begin, end in earlier], '..'.join(commits),
         env={'GIT_COMMITTER_NAME': name, 'GIT_COMMITTER_EMAIL': address})
-    fill_cover(min(out.iterdir()), cover, rev(queue.worktree, 'base'), public_base(queue))
+    fill_cover(min(out.iterdir()), cover, rev(stack.worktree, 'base'), public_base(stack))
     return sorted(out.iterdir())
 
 
-def apply_mails(queue, commits, mails):
+def apply_mails(stack, commits, mails):
     """Apply the mails that arrived; raise Failure unless they give the same commits."""
-    git(queue.worktree, 'checkout', '-qf', '--detach', commits[0])
+    git(stack.worktree, 'checkout', '-qf', '--detach', commits[0])
     with tempfile.TemporaryDirectory() as temp:
         files = [Path(temp) / f'{number:04}' for number in range(len(mails))]
         for path, mail in zip(files, mails):
             path.write_bytes(mail.content)
-        if problem := tree.am(queue.worktree, *files[1:]):
+        if problem := tree.am(stack.worktree, *files[1:]):
             raise Failure(f'git am of the mails that arrived: {problem}')
-    trees = git(queue.worktree, 'rev-parse', f'{commits[1]}^{{tree}}',
+    trees = git(stack.worktree, 'rev-parse', f'{commits[1]}^{{tree}}',
                 'HEAD^{tree}').split()
     if trees[0] != trees[1]:
         raise Failure('the mails that arrived do not give the same tree')
     form = ('log', '--format=%an%n%ae%n%B')
-    if git(queue.worktree, *form, '..'.join(commits)) \
-            != git(queue.worktree, *form, f'{commits[0]}..HEAD'):
+    if git(stack.worktree, *form, '..'.join(commits)) \
+            != git(stack.worktree, *form, f'{commits[0]}..HEAD'):
         raise Failure('the mails that arrived do not give the same messages')
     return trees[0]
 
@@ -221,43 +221,43 @@ def show_range_diff(cover):
             '=!><', ('the same', 'changed', 'new', 'gone'))))
 
 
-def rehearse(queue, series, version, before=None):
+def rehearse(stack, series, version, before=None):
     """Rehearse sending one series; print what happened."""
-    earlier, cover = [], tree.PATCHES / queue.project / series / tree.COVER
+    earlier, cover = [], tree.PATCHES / stack.project / series / tree.COVER
     if not cover.exists():
-        raise Failure(f'patches/{queue.project}/{series}/{tree.COVER} is missing')
+        raise Failure(f'patches/{stack.project}/{series}/{tree.COVER} is missing')
     if before and series not in before.names():
-        say(f'{queue.project}/{series}: PREVIOUS has no such series, so this is its '
+        say(f'{stack.project}/{series}: PREVIOUS has no such series, so this is its '
             'first version')
         version = 1
     elif before:
         earlier = [before.commit(series)]
-    commits = queue.commit(series)
-    files = write_mails(queue, series, commits, version, earlier)
-    mails = sink.send(files, queue.author)
-    sink.check(mails, queue.author, version, public_base(queue))
-    same = apply_mails(queue, commits, mails)
-    say(f'{queue.project}/{series}: {len(mails)} mails arrived on the loopback')
+    commits = stack.commit(series)
+    files = write_mails(stack, series, commits, version, earlier)
+    mails = sink.send(files, stack.author)
+    sink.check(mails, stack.author, version, public_base(stack))
+    same = apply_mails(stack, commits, mails)
+    say(f'{stack.project}/{series}: {len(mails)} mails arrived on the loopback')
     say(f'  To: {mails[0].message["To"]}\n  Cc: {mails[0].message["Cc"]}')
     say(f'  git am gives the same tree, {same[:12]}')
-    if not tree.noted(queue.project, 'upstream'):
+    if not tree.noted(stack.project, 'upstream'):
         say('  base-commit: only build/src has it (CONTRIBUTING.md has the remedy)')
     if earlier:
         show_range_diff(files[0])
-    show_checkpatch(queue.project, files[1:])
+    show_checkpatch(stack.project, files[1:])
     say(f'  They are in {os.path.relpath(files[0].parent, ROOT)}')
 
 
 def rehearse_project(project, series, worktree, version, old):
     """Rehearse series of a project; return how many failed."""
     tree.worktree(project, worktree, 'base', touched_files(project, None, old))
-    queue = Queue(project, worktree, identity())
-    before = Queue(project, worktree, queue.author, old) if old else None
+    stack = Stack(project, worktree, identity())
+    before = Stack(project, worktree, stack.author, old) if old else None
     failed = 0
     try:
         for name in series:
             try:
-                rehearse(queue, name, version, before)
+                rehearse(stack, name, version, before)
             except Failure as failure:
                 print(f'error: {project}/{name}: {failure}', file=sys.stderr, flush=True)
                 failed += 1
