@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The device of make bench-native decodes the table of conformance/ as it must."""
+"""make bench-native: the decoder of its device, by the table of conformance/; its table."""
 
 import subprocess
 
 import pytest
 
+from bench import uml
 from harness.common import ROOT, capture
 
 pytestmark = pytest.mark.check
@@ -44,3 +45,25 @@ def test_wrong_decoder_is_found(tmp_path, text, wrong):
     source = (FOLDER / 'decode.c').read_text(encoding='utf-8')
     assert source.count(text) == 1
     assert failures(tmp_path, source.replace(text, wrong)) > 0
+
+
+def made_up(state, factor):
+    """A case of 4 GiB, of which ours takes so many ms per GiB, in one round."""
+    moved, parts = 3, ('guest', 'wake-ups', 'device', 'discard')
+    values = {f'{way}: {key}': [factor * moved * 1e6] for way in uml.WAYS
+              for key in ('ns', *parts, 'messages', 'configs', 'discards')}
+    values |= {f'scan: {key}': [1] for key in ('ns', 'bytes')}
+    values |= {'inflate: before': [4 << 30], 'inflate: after': [1 << 30], 'one': [3e6]}
+    return {'state': state, 'gib': 4, 'append': '',
+            'kinds': dict.fromkeys(uml.KINDS, values)}
+
+
+@pytest.mark.parametrize('state, factor, said', [
+    ('idle', 3.5, ['reached', 'MISSED by 3%']), ('idle', 3.4, ['reached', 'reached']),
+    ('idle', 4, ['MISSED by 3%', 'MISSED by 18%']), ('touched', 1.2, ['reached']),
+    ('touched', 2.4, ['MISSED by 100%']), ('fragmented', 9, [])])
+def test_goals(state, factor, said):
+    """The table says which goals are reached, and by how much others are missed."""
+    lines = list(uml.rows({'header': {'size_gib': 4}, 'cases': [made_up(state, factor)]}))
+    assert len({len(line) for line in lines}) == 1
+    assert [line[-1] for line in lines[1:] if line[-1]] == said
