@@ -14,8 +14,8 @@ ours, bit on    our kernel, in packed page sets
 
 idle        the guest has just booted.
 touched     before each inflate, the guest writes a file of tmpfs of nearly all its
-            memory, and removes it. After each inflate of ours with the bit on, one discard is timed of
-            as much memory that was written to.
+            memory, and removes it. After each round of ours with the bit on, the device
+            times one discard of as much memory that was written to.
 fragmented  one page of every 64 KiB is in use: no block above order 3 is free, which is
             checked before each round. Compaction on its own initiative is off.
 
@@ -23,7 +23,9 @@ The time is from the device's notification of the new target to the write of "ac
 that reaches it. Of it, "guest" is CPU time of UML's process (all its CPUs), "device" CPU
 time of the device outside of discards, "discards" the time within fallocate(), and
 "wake-ups" the rest: what passes while neither side runs, or the host switches between
-them. Guest kernels have distributions' defaults for zeroing (init_on_alloc=1).
+them. Guest kernels have distributions' defaults for zeroing (init_on_alloc=1). User-mode
+Linux with SMP has mfence where x86 has no instruction (smp_store_release()), so kernels
+without SMP are measured, too.
 """
 
 import re
@@ -72,7 +74,7 @@ def fragment(guest):
     mount(guest)
     guest.run('cd /proc/sys/vm && echo 0 > compaction_proactiveness && '
               'echo 4096 > min_free_kbytes')
-    mib = guest.meminfo()['MemAvailable'] // MIB - 24
+    mib = guest.meminfo()['MemFree'] // MIB - 16
     guest.run(f'pieces {FILL}/pieces {mib}')
 
 
@@ -104,25 +106,26 @@ def options(parser):
                         help='the largest guest whose memory is touched (4)')
     parser.add_argument('--touched-rounds', type=report.positive(int), default=9,
                         help='rounds of touched guests (9)')
-    parser.add_argument('--cpus', type=report.positive(int), default=2,
-                        help='CPUs of a guest (2)')
+    parser.add_argument('--stock-to', type=gib, default=4, metavar='GIB',
+                        help='the largest guest in the legacy format (4)')
     parser.add_argument('--states', type=report.some_of(STATES), default=list(STATES),
                         help=','.join(STATES))
 
 
 @contextmanager
-def booted(args, state, gib, append):
+def booted(case, kinds):
     """Yield {kind: guest}, prepared."""
     with ExitStack() as stack:
         guests = {}
-        for kind, (kernel, words) in KINDS.items():
+        for kind in kinds:
+            kernel, words = KINDS[kind]
             name = re.sub('[^a-z]+', '-', f'uml {kind}')
             guest = guests[kind] = stack.enter_context(UmlGuest(
-                name, kernel, whole(gib), words, append, args.cpus))
+                name, kernel, whole(case['gib']), words, case['append'], case['cpus']))
             if bool(guest.about()['page_bitmap']) != (kind == ON):
                 raise Failure(f'{kind}: wrong features were negotiated')
-            if STATES[state][0]:
-                STATES[state][0](guest)
+            if prepare := STATES[case['state']][0]:
+                prepare(guest)
         yield guests
 
 
@@ -151,15 +154,17 @@ def of_ours(guest, state, values):
     values |= {f'scan: {key}': scan[key] for key in ('ns', 'guest', 'bytes', 'ranges')}
 
 
-def measure_state(args, state, gib, append):
+def measure_case(args, case):
     """Return {kind: {what: [values]}} of alternating rounds."""
-    found = {kind: defaultdict(list) for kind in KINDS}
+    state = case['state']
+    kinds = [kind for kind in KINDS if kind == ON or case['gib'] <= args.stock_to]
+    found = {kind: defaultdict(list) for kind in kinds}
     rounds = args.touched_rounds if state == 'touched' else args.rounds
-    with booted(args, state, gib, append) as guests:
+    with booted(case, kinds) as guests:
         for number in range(rounds + 1):
             for kind, guest in guests.items():
-                if STATES[state][1]:
-                    STATES[state][1](guest)
+                if before := STATES[state][1]:
+                    before(guest)
                 values = one_round(guest, guest.memory // 4)
                 if kind == ON:
                     of_ours(guest, state, values)
@@ -178,29 +183,28 @@ def room(state, gib):
 
 
 def cases(args):
-    """Yield (state, GiB, options of the kernel) of all that is measured."""
+    """Yield what is measured."""
     for state in args.states:
         sizes = [args.size] if state == 'fragmented' else args.sizes
-        for gib in sizes:
-            if state != 'touched' or gib <= args.touched_to:
-                yield state, gib, ''
+        shapes = [(gib, '', 2) for gib in sizes
+                  if state != 'touched' or gib <= args.touched_to]
         if state == 'idle':
-            yield state, args.size, 'init_on_alloc=0'
+            shapes.append((args.size, 'init_on_alloc=0', 2))
+        shapes.append((args.size, '', 1))
+        for gib, append, cpus in shapes:
+            yield {'state': state, 'gib': gib, 'append': append, 'cpus': cpus}
 
 
 def measure(args):
     """Return all numbers, as they go into the JSON file."""
     started, found, left_out = time.monotonic(), [], []
-    head = report.environment(emulated=False) | {
-        'cpus_of_guests': args.cpus, 'size_gib': args.size}
-    for state, gib, append in cases(args):
-        name = f'{label(state, append)}, {gib:g} GiB'
-        if not room(state, gib):
-            left_out.append(name)
+    head = report.environment(emulated=False) | {'size_gib': args.size}
+    for case in cases(args):
+        if not room(case['state'], case['gib']):
+            left_out.append(name_case(case))
             continue
-        say(f'{name} ({time.monotonic() - started:.0f} s)')
-        found.append({'state': state, 'gib': gib, 'append': append,
-                      'kinds': measure_state(args, state, gib, append)})
+        say(f'{name_case(case)} ({time.monotonic() - started:.0f} s)')
+        found.append(case | {'kinds': measure_case(args, case)})
     return {'header': head | {'left_out': left_out,
                               'seconds': int(time.monotonic() - started)},
             'cases': found}
@@ -217,7 +221,8 @@ def judged(value, goal, unit):
 
 def name_case(case):
     """Return what a case is called."""
-    return f"{label(case['state'], case['append'])}, {case['gib']:g} GiB"
+    return f"{label(case['state'], case['append'])}, {case['gib']:g} GiB" \
+           f"{', no SMP' * (case['cpus'] == 1)}"
 
 
 def lines_of_way(case, way, split):
@@ -226,12 +231,14 @@ def lines_of_way(case, way, split):
     kinds = case['kinds']
 
     def line(what, key, scale, digits=2, end=('', '', '', '')):
-        columns = {kind: kinds[kind][f'{way}: {key}'] for kind in KINDS}
+        columns = {kind: found[f'{way}: {key}'] for kind, found in kinds.items()}
         return [*report.row(what, columns, KINDS, scale, digits), *end]
 
     def middle(kind):
         return median(kinds[kind][f'{way}: ns'])
-    end = [f'{middle(STOCK) / middle(ON):.0f} times faster', '', '', '']
+    end = ['', '', '', '']
+    if STOCK in kinds:
+        end[0] = f'{middle(STOCK) / middle(ON):.0f} times faster'
     goal = GOALS.get((case['state'], way))
     if goal:
         end[1:] = judged(middle(ON) / 1e6 / moved, goal, 'ms')
@@ -288,8 +295,8 @@ def rows(data):
 def show(data):
     """Print header and table."""
     head = data['header']
-    say(f"\nGuests of user-mode Linux with {head['cpus_of_guests']} CPUs, inflated to a "
-        'quarter of their memory and deflated back')
+    say('\nGuests of user-mode Linux, inflated to a quarter of their memory and deflated '
+        'back; two CPUs, or one and a kernel without SMP')
     say("stock: the unpatched kernel, each page discarded by itself; joined: pages of a "
         'buffer that touch discarded together')
     say(f"{report.describe_host(head)}; it took {head['seconds']} s")

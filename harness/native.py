@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build what the native bench needs: two kernels for user-mode Linux, and the device.
+"""Build what the native bench needs: kernels for user-mode Linux, and the device.
 
-The kernels are ours and the stock one, of the same options (base/uml.config). The device
-is native/, with the libvhost-user of QEMU's tree.
+The kernels are ours and the stock one, of the same options (base/uml.config), each with
+and without SMP. The device is native/, with the libvhost-user of QEMU's tree.
 """
 
 from harness import tree
@@ -15,7 +15,6 @@ OUT = BUILD / 'native'
 DEVICE = OUT / 'device'
 VECTORS = OUT / 'vectors'
 INITRAMFS = OUT / 'initramfs'
-KERNELS = {name: OUT / f'linux-{name}' for name in ('ours', 'stock')}
 SOURCES = ROOT / 'native'
 LIBRARY = SRC / 'qemu' / 'subprojects' / 'libvhost-user'
 WARNINGS = ('-O2', '-Wall', '-Wextra', '-Werror')
@@ -46,17 +45,25 @@ def device():
             argv=[library, '-isystem', LIBRARY, '-pthread'])
 
 
-def kernel(name, source):
-    """A kernel for user-mode Linux from a tree: build/native/linux-NAME."""
-    env, out = compiler_environment(), OUT / f'kernel-{name}'
+def kernel_path(name, cpus):
+    """The kernel, ours or stock, of a guest with so many CPUs."""
+    return OUT / f'linux-{name}{"" if cpus > 1 else "-up"}'
+
+
+def kernel(name, source, cpus):
+    """A kernel for user-mode Linux from a tree, where kernel_path() says."""
+    target = kernel_path(name, cpus)
+    env, out = compiler_environment(), OUT / target.name.replace('linux', 'kernel')
     out.mkdir(parents=True, exist_ok=True)
     make = [*kernel_make(source, out, 'um', ''), 'KBUILD_BUILD_TIMESTAMP=1970-01-01',
             'KBUILD_BUILD_USER=build', 'KBUILD_BUILD_HOST=build', 'LOCALVERSION=']
     fragment = (ROOT / 'base' / 'uml.config').read_text(encoding='utf-8')
+    if cpus == 1:
+        fragment = fragment.replace('CONFIG_SMP=y', 'CONFIG_SMP=n')
     configure_kernel(make, out, env, fragment)
-    run_logged(f'{name} kernel for UML', [*make, 'linux'], f'kernel-uml-{name}.log',
-               env=env)
-    copy_if_newer(out / 'linux', KERNELS[name])
+    run_logged(f'{name} kernel for UML{", SMP" * (cpus > 1)}', [*make, 'linux'],
+               f'uml-{target.name}.log', env=env)
+    copy_if_newer(out / 'linux', target)
 
 
 def build():
@@ -66,6 +73,7 @@ def build():
     device()
     stock = STOCK / 'src' / 'linux'
     tree.worktree('linux', stock, 'base')
-    kernel('ours', tree.tree('linux'))
-    kernel('stock', stock)
+    for cpus in (2, 1):
+        kernel('ours', tree.tree('linux'), cpus)
+        kernel('stock', stock, cpus)
     make_initramfs((), INITRAMFS)

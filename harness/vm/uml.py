@@ -74,7 +74,7 @@ class UmlGuest(Inside):
     """A guest, from launch to the check of its kernel log; a context."""
 
     def __init__(self, name, kernel, memory, words=(), append='', cpus=2):
-        # kernel: of native.KERNELS; words: options of the device
+        # kernel: 'ours' or 'stock'; words: options of the device
         self.name, self.kernel, self.memory = name, kernel, memory
         self.words, self.append, self.cpus = words, append, cpus
         LOGS.mkdir(parents=True, exist_ok=True)
@@ -84,9 +84,10 @@ class UmlGuest(Inside):
 
     def _arguments(self, folder, port):
         """UML's command line."""
-        return [native.KERNELS[self.kernel], f'mem={self.memory // MIB}M',
-                f'ncpus={self.cpus}', 'seccomp=on', f'initrd={native.INITRAMFS}', f'uml_dir={folder}/',
-                'umid=guest', 'con=null', 'con0=null,fd:1', 'ssl=null', f'ssl1=fd:{port}',
+        return [native.kernel_path(self.kernel, self.cpus),
+                *([f'ncpus={self.cpus}'] if self.cpus > 1 else ()), 'seccomp=on',
+                f'mem={self.memory // MIB}M', f'initrd={native.INITRAMFS}',
+                f'uml_dir={folder}/', 'umid=guest', 'con=null', 'con0=null,fd:1', 'ssl=null', f'ssl1=fd:{port}',
                 f'virtio_uml.device={folder}/balloon:{BALLOON_ID}', 'panic=-1', 'quiet',
                 'loglevel=6', 'field.port=/dev/ttyS1', *self.append.split()]
 

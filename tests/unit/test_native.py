@@ -54,7 +54,7 @@ def made_up(state, factor):
               for key in ('ns', *parts, 'messages', 'configs', 'discards')}
     values |= {f'scan: {key}': [1] for key in ('ns', 'bytes')}
     values |= {'inflate: before': [4 << 30], 'inflate: after': [1 << 30], 'one': [3e6]}
-    return {'state': state, 'gib': 4, 'append': '',
+    return {'state': state, 'gib': 4, 'append': '', 'cpus': 2,
             'kinds': dict.fromkeys(uml.KINDS, values)}
 
 
