@@ -11,7 +11,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL
 
 # As harness/__main__.py lists them; make help prints them.
 COMMANDS := all tree refresh kernel qemu stock run check test test-field test-long \
-	test-arch lint bench migration fuzz spec mail fetch clean-src help
+	test-arch lint bench bench-native migration fuzz spec mail fetch clean-src help
 
 .PHONY: clean $(COMMANDS)
 
@@ -26,4 +26,5 @@ clean:
 		build/kunit-x86 build/kunit-debug build/kunit-qemu build/logs \
 		build/*.json build/*.xml build/*.ext4 build/results build/disk \
 		build/test-long.* build/slow_device.so build/mutants \
-		build/each build/fuzz build/arch build/variants build/spec build/mail
+		build/each build/fuzz build/arch build/variants build/spec build/mail \
+		build/native

@@ -118,6 +118,7 @@ PUBLISHED = {'inflate': ('Inflate and deflate (make)', None),
            'density': ('How compact the messages are (make)', None),
            'encoding': ('Runs and bitmaps (python3 -m bench.encoding)', None),
            'blocks': ('Blocks (make bench)', guest_size),
+           'uml': ('Native speed, end to end (make bench-native)', None),
            'migration': ('Live migration (make migration)', migration)}
 
 

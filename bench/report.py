@@ -23,18 +23,20 @@ from harness.vm import accelerator, qemu_version
 RESULTS = BUILD / 'results'
 
 
-def environment():
+def environment(emulated=True):
     """Return the machine and versions that the numbers come from."""
+    # emulated: in guests of QEMU
     machine = re.findall(r'(?m)^model name\s*:\s*(.*)$',
                          Path('/proc/cpuinfo').read_text(encoding='utf-8'))
     versions = {project: ' '.join(tree.base_version(tree.tree(project)))
                 for project in tree.PROJECTS}
+    emulator = {'accelerator': accelerator(), 'qemu_ours': qemu_version('ours')} \
+        if emulated else {}
     return {'date': datetime.datetime.now(datetime.timezone.utc)
-            .strftime('%Y-%m-%d %H:%M UTC'), 'accelerator': accelerator(),
+            .strftime('%Y-%m-%d %H:%M UTC'),
             'cpus': len(os.sched_getaffinity(0)),
             'machine': [*machine, platform.machine()][0], 'kernel': versions['linux'],
-            'qemu': versions['qemu'], 'qemu_ours': qemu_version('ours'),
-            'host': platform.release()}
+            'qemu': versions['qemu'], 'host': platform.release(), **emulator}
 
 
 def describe_accelerator(head):

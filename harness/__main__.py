@@ -38,6 +38,9 @@ COMMANDS = {
     'bench': ('run.bench', '''
         the table of whole blocks: speed against the targets, guest sizes, huge
         pages (BENCH="--parts idle,sizes --rounds 1 ..."); and the charts'''),
+    'bench-native': ('run.bench_native', '''
+        the table of native speed, without an emulator: our driver and the stock one
+        in user-mode Linux, a device behind vhost-user (BENCH="--sizes 1 ...")'''),
     'migration': ('run.migration', '''
         the table of live migration (BENCH="--size 2 --cases 13 ...")'''),
     'spec': ('spec.pdf', '''
@@ -74,7 +77,7 @@ make clean      remove what was built, measured, or found by fuzzing; sources,
 
 JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;
 BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py
-(make bench) or migration.py (make migration): python3 -m bench.NAME --help
+(make bench), uml.py (make bench-native) or migration.py (make migration): python3 -m bench.NAME --help
 Logs are in build/logs.'''
 # Commands that run without the packages that building needs.
 BARE = ('check', 'refresh', 'clean-src', 'spec', 'help')

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from bench import report
-from harness import build, common, kunit, resume, selection, tree
+from harness import build, common, kunit, native, resume, selection, tree
 from harness.common import BUILD, PROJECTS, ROOT, SRC, jobs, say, warn
 from harness.debian import packages
 from harness.selection import PYTHON
@@ -34,14 +34,14 @@ def interactive():
         return subprocess.call(line)
 
 
-def benchmarks(*names):
-    """Everything, then programs of bench/, until one fails."""
+def benchmarks(*names, prepare=build.everything):
+    """What they need, then programs of bench/, until one fails."""
     for name in names:
         # Wrong options are reported before the builds.
         if status := subprocess.call([PYTHON, '-B', '-m', f'bench.{name}', '--help'],
                                      cwd=ROOT, stdout=subprocess.DEVNULL):
             return status
-    build.everything()
+    prepare()
     for name in names:
         if status := subprocess.call(
                 [PYTHON, '-B', '-m', f'bench.{name}'], cwd=ROOT):
@@ -62,6 +62,11 @@ def migration():
 def bench():
     """make bench: everything, then the table of blocks, and the charts."""
     return benchmarks('blocks', 'charts')
+
+
+def bench_native():
+    """make bench-native: what runs without an emulator, then its table."""
+    return benchmarks('uml', 'charts', prepare=native.build)
 
 
 def long_tests():
