@@ -10,7 +10,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL
 
 # As harness/__main__.py lists them; make help prints them.
 COMMANDS := all tree refresh kernel qemu stock run check test test-field test-long \
-	test-arch lint bench migration fuzz spec fetch clean-src help
+	test-arch lint bench bench-peers migration fuzz spec fetch clean-src help
 
 .PHONY: clean $(COMMANDS)
 

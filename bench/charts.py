@@ -13,7 +13,7 @@ from statistics import median
 import matplotlib
 from matplotlib import pyplot, ticker
 
-from bench import migration, report
+from bench import migration, peers, report
 from bench.migration import HINT_, NONE_, OURS_, RECLAIMED
 from bench.pages import OUT, PUBLISHED, published, read, write
 from harness.common import say
@@ -23,11 +23,13 @@ matplotlib.use('svg')
 # Light -> dark: paper, ink, lines; then what is drawn, by its name.
 PAPER, INK, LINE = '#ffffff', '#1f2328', '#c8ccd1'
 COLOURS = {NONE_: '#57606a', HINT_: '#9a5b00', OURS_: '#0860ca', 'stock': '#57606a',
-           'inflate': '#0860ca', 'deflate': '#9a5b00'}
+           'virtio-mem': '#9a5b00', 'reporting': '#6639ba', 'inflate': '#0860ca',
+           'deflate': '#9a5b00'}
 DARK = {PAPER: '#0d1117', INK: '#e6edf3', LINE: '#3d444d', '#57606a': '#9ba4ae',
-        '#9a5b00': '#e3a03a', '#0860ca': '#58a6ff'}
+        '#9a5b00': '#e3a03a', '#0860ca': '#58a6ff', '#6639ba': '#bc8cff'}
 # Told apart without colour, too.
 MARKERS = {'inflate': 'o', 'deflate': 's'}
+LINES = {'stock': '-', 'ours': '-', 'virtio-mem': '--', 'reporting': ':'}
 STYLE = {
     'figure.facecolor': PAPER, 'axes.facecolor': PAPER, 'savefig.facecolor': PAPER,
     'figure.constrained_layout.use': True, 'figure.figsize': (8, 4),
@@ -154,8 +156,32 @@ def migrated(data):
          f'{say_rounds(drawn)}')
 
 
+def host_memory(data):
+    """Draw QEMU's resident memory over time while a guest is shrunk."""
+    found, head = data['states']['touched'], data['header']
+    seconds = {name: f"{median(found[name]['host']):.2g} s" for name in LINES}
+    end = max(samples[-1][0] for name in LINES for samples in found[name]['samples'])
+    figure, axes = pyplot.subplots()
+    for name, line in LINES.items():
+        # Each round has its line.
+        for number, samples in enumerate(found[name]['samples']):
+            samples = [*samples, (end, samples[-1][1])]
+            axes.step([at for at, _ in samples], [value / 1024 for _, value in samples],
+                      line, where='post', color=COLOURS[name], linewidth=1.6, alpha=0.8,
+                      label=None if number else f'{name}: {seconds[name]}')
+    axes.set(ylabel="QEMU's resident memory, GiB", xlabel='seconds since the request',
+             xlim=(0, end))
+    axes.set_ylim(0)
+    axes.legend(title='the host has the memory after')
+    save(figure, 'peers', 'Time until the host has the memory: '
+         f"ours {seconds['ours']}, stock {seconds['stock']}", head,
+         f"guests shrink from {head['size_gib']:g} to {head['to_gib']:g} GiB after a "
+         'program has filled their memory and ended; a line for each round; reporting: '
+         'since that end')
+
+
 # What draws the chart of a result
-CHARTS = {'blocks': guest_size, 'migration': migrated}
+CHARTS = {'blocks': guest_size, 'migration': migrated, 'peers': host_memory}
 
 
 def draw(name, data):

@@ -25,7 +25,9 @@ PUBLISHED = {
     'blocks': ('Blocks (make bench)', 'guest-size',
                'Milliseconds per GiB against the size of the guest'),
     'migration': ('Live migration (make migration)', 'migration',
-                  'Megabytes sent by state of the guest')}
+                  'Megabytes sent by state of the guest'),
+    'peers': ('Beside others (make bench-peers)', 'peers',
+              "The host's memory while a guest is shrunk")}
 # The columns of the figures: stock, stock with free page hints, ours.
 HEADINGS = ('', 'stock', 'free page hints', 'this series')
 NOT_MEASURED = 'not measured yet'
