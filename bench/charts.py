@@ -20,14 +20,14 @@ from harness.common import say
 
 matplotlib.use('svg')
 
-# Light -> dark: paper, ink, lines; then what is drawn, by its name.
+# Light -> dark: paper, ink, lines; then marks by the name of their data.
 PAPER, INK, LINE = '#ffffff', '#1f2328', '#c8ccd1'
 COLOURS = {NONE_: '#57606a', HINT_: '#9a5b00', OURS_: '#0860ca', 'stock': '#57606a',
            'virtio-mem': '#9a5b00', 'reporting': '#6639ba', 'inflate': '#0860ca',
            'deflate': '#9a5b00'}
 DARK = {PAPER: '#0d1117', INK: '#e6edf3', LINE: '#3d444d', '#57606a': '#9ba4ae',
         '#9a5b00': '#e3a03a', '#0860ca': '#58a6ff', '#6639ba': '#bc8cff'}
-# Told apart without colour, too.
+# Readers distinguish them without colour as well.
 MARKERS = {'inflate': 'o', 'deflate': 's'}
 LINES = {'stock': '-', 'ours': '-', 'virtio-mem': '--', 'reporting': ':'}
 STYLE = {
@@ -74,7 +74,7 @@ def spread(runs, scale=1.0):
 
 
 def say_rounds(runs):
-    """Return what the marks of a chart are, by the numbers of their values."""
+    """Describe the marks of a chart by the numbers of their values."""
     counts = sorted({len(run) for run in runs})
     return f"median, minimum and maximum of {' or '.join(map(str, counts))} rounds"
 

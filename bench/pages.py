@@ -100,7 +100,7 @@ def figures_of_migration(data):
 
 
 def figures():
-    """Return the figures of README.md: a table, and what they were measured on."""
+    """Return the figures of README.md: a table, and the machine."""
     inflate, moved = published('inflate'), published('migration')
     first = [*figures_of_inflate(inflate)] if inflate else []
     second = [*figures_of_migration(moved)] if moved else \

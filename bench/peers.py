@@ -13,14 +13,14 @@ other. Guests are in these states:
 
 idle     they have just booted
 touched  before each round a program fills their memory and ends. Each guest migrates after
-         it has shrunk; what has come to the destination is thrown away
+         it has shrunk; the destination is thrown away
 pieces   a program has filled six tenths of memory, and freed three of every four 64 KiB
 program  a program takes and frees 64 MiB over and over while the guest shrinks and grows
 
-"To target" is the time until the device says that the guest has shrunk; free page
+"To target" is the time until the device reports that the guest has shrunk; free page
 reporting has none. "Host has it" is the time until QEMU's resident memory has fallen by 95 %
-of what it falls by in the end, if that is more than 64 MiB. The end is when it has been
-still for a second (free page reporting, which pauses for two: for six). "Short" is by how
+of its whole fall, if that is more than 64 MiB. A guest has ended when nothing has changed
+for a second (free page reporting, which pauses for two: for six). "Short" is by how
 much the target was missed when nothing had moved for STUCK seconds. CPU seconds end with
 the last change. Guests have one CPU.
 """
@@ -97,7 +97,7 @@ def cpu_times(guest, thread):
 
 
 def thin(samples):
-    """Return samples as (s, MiB) without those that hardly differ from the last."""
+    """Return samples as (s, MiB) without samples that hardly differ from the last."""
     kept = [samples[0]]
     for sample in samples[1:]:
         if abs(sample[1] - kept[-1][1]) >= 4 * CHANGE:
@@ -106,7 +106,7 @@ def thin(samples):
 
 
 def resize(guest, size, limit=COMMAND):
-    """Ask for a size, and watch until nothing changes; return what it took."""
+    """Ask for a size, and watch until nothing changes; return times and amounts."""
     thread = guest.qmp('query-cpus-fast')[0]['thread-id']
     before, samples, reached, moved = cpu_times(guest, thread), [], None, 0.0
     spent, started, last = before, time.monotonic(), (resident(guest), left(guest))
@@ -122,7 +122,7 @@ def resize(guest, size, limit=COMMAND):
         done = reached is not None or is_reporting(guest)
         if now - moved > (still if done else STUCK) or now > limit:
             break
-        # Each look takes time from QEMU's main loop, as in Guest.balloon_to().
+        # Each poll takes time from QEMU's main loop, as in Guest.balloon_to().
         time.sleep(max(0.002, min(now / 100, 0.1)))
     short = 0 if is_reporting(guest) else abs(last[1] - size)
     return described(samples, reached, short) | {
@@ -130,7 +130,7 @@ def resize(guest, size, limit=COMMAND):
 
 
 def described(samples, reached, short):
-    """Return what is kept of a change of size: times in s, amounts in bytes."""
+    """Describe a change of size: times in s, amounts in bytes."""
     start, end = samples[0][1], samples[-1][1]
     found = {'gained': start - end, 'samples': thin(samples)}
     if reached is not None:
@@ -157,7 +157,7 @@ def watched_by_program(guest, sizes):
 
 
 def one_turn(guest, state, size, small):
-    """Return what is measured of a guest in one round."""
+    """Return the measurements of a guest in one round."""
     found = {}
     if state == 'program':
         return watched_by_program(guest, (small, size))
