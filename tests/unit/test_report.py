@@ -42,6 +42,33 @@ def test_guests_alternate():
         ['a.resume', 'a.pause', 'b.resume', 'b.pause'] * 3
 
 
+def counting_guest(tmp_path, qemu, traced, discards):
+    """Return a guest of 2 GiB with a trace log that grows, and counters."""
+    log = tmp_path / 'trace'
+    log.write_text('')
+    guest = mock.Mock(memory=2 << 30, trace_log=log)
+    guest.shape.qemu = qemu
+    counters = {f'{way}-bytes': 0 for way in inflate.WAYS} | {'discards': 0}
+    guest.counters.side_effect = lambda: dict(counters)
+
+    def balloon_to(_size):
+        log.write_text(log.read_text() + 'virtio_queue_notify vdev 1\n' + traced)
+        counters['discards'] += discards
+        counters['inflate-bytes'] += 64
+    guest.balloon_to.side_effect = balloon_to
+    return guest
+
+
+@pytest.mark.parametrize('qemu, traced, counter, want', [
+    ('stock', 'ram_block_discard_range x\n' * 3, 0, 3), ('ours', '', 5, 5)])
+def test_discards_are_counted(tmp_path, qemu, traced, counter, want):
+    """Check that discards are those of the trace log, or of our QEMU's counters."""
+    guest = counting_guest(tmp_path, qemu, traced, counter)
+    assert inflate.one_count(guest, 1 << 30)['inflate', 'discards'] == want
+    with pytest.raises(Failure, match='0 discards counted'):
+        inflate.one_count(counting_guest(tmp_path, qemu, '', 0), 1 << 30)
+
+
 def parse(module, words):
     """Return the options of a program for so many words."""
     return report.parse_options(module.__doc__, 3, module.options, words)
