@@ -11,7 +11,8 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL
 
 # As harness/__main__.py lists them; make help prints them.
 COMMANDS := all tree refresh kernel qemu stock run check test test-field test-long \
-	test-arch lint bench bench-native migration fuzz spec mail fetch clean-src help
+	test-arch lint bench bench-native bench-peers migration fuzz spec mail fetch \
+	clean-src help
 
 .PHONY: clean $(COMMANDS)
 

@@ -9,10 +9,10 @@ kernels have their defaults; stock, and ours with the bit, are also measured wit
 init_on_alloc=0, without zeroing.
 
 The time is from the QMP command to QEMU's "actual" reaching the target. "Peak" is the
-largest growth of QEMU's resident memory while it inflates; "gained" is its decrease
-afterwards. Kicks and discards are counted in separate rounds with QEMU's trace events.
-Bytes on the queue come from our QEMU's counters; stock's are computed: driver and device
-exchange four bytes per page.
+largest growth of QEMU's resident memory while it inflates; "gained" by how much it is less
+afterwards. Kicks and discards are counted in separate rounds, with QEMU's trace events.
+Bytes on the queue, and our discards, come from our QEMU's counters; stock's bytes are
+computed: driver and device exchange four bytes per page.
 """
 
 import contextlib
@@ -174,8 +174,14 @@ def one_count(guest, small):
         before = guest.counters() if guest.shape.qemu == 'ours' else {}
         guest.balloon_to(target)
         kicks, discards, end = traced(guest.trace_log, end)
-        data = guest.counters()[f'{way}-bytes'] - before[f'{way}-bytes'] \
-            if before else (guest.memory - small) // PAGE * 4
+        data = (guest.memory - small) // PAGE * 4
+        if before:
+            after = guest.counters()
+            data = after[f'{way}-bytes'] - before[f'{way}-bytes']
+            discards = after['discards'] - before['discards']
+        if way == 'inflate' and not (kicks and discards):
+            raise Failure(f'{guest.name}: {kicks} kicks and {discards} discards counted: '
+                          'QEMU counts them elsewhere')
         found |= {(way, 'kicks'): kicks / gib, (way, 'bytes'): data / gib,
                   (way, 'discards'): discards / gib}
     return found

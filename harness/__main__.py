@@ -43,6 +43,9 @@ COMMANDS = {
         in user-mode Linux, a device behind vhost-user (BENCH="--sizes 1 ...")'''),
     'migration': ('run.migration', '''
         the table of live migration (BENCH="--size 2 --cases 13 ...")'''),
+    'bench-peers': ('run.peers', '''
+        ours beside the stock balloon, virtio-mem and free page reporting: the
+        table (BENCH="--states touched --rounds 1 ...")'''),
     'spec': ('spec.pdf', '''
         build/spec/virtio-balloon.pdf: docs/virtio-spec, the text for the virtio
         specification'''),
@@ -77,7 +80,8 @@ make clean      remove what was built, measured, or found by fuzzing; sources,
 
 JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;
 BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py
-(make bench), uml.py (make bench-native) or migration.py (make migration): python3 -m bench.NAME --help
+(make bench), uml.py (make bench-native), migration.py (make migration) or peers.py
+(make bench-peers): python3 -m bench.NAME --help
 Logs are in build/logs.'''
 # Commands that run without the packages that building needs.
 BARE = ('check', 'refresh', 'clean-src', 'spec', 'help')

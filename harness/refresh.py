@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import tree
 from harness.common import PROJECTS, Failure, say, warn
 from harness.debian import archive
+from harness.documents import markdown_table, replace_part
 
 # make refresh writes the rest of a cover letter, from this line on.
 MARKER = 'Patches and diffstat:'
@@ -57,6 +58,27 @@ def refresh_cover(project, series, commits):
                     encoding='utf-8')
 
 
+def series_table(project):
+    """Return the series of a project as a table: what each is, and what it stands on."""
+    rows = [['series', 'patches', 'what', 'it stands on']]
+    for series in tree.series_names(project):
+        cover = tree.PATCHES / project / series / tree.COVER
+        text = cover.read_text(encoding='utf-8') if cover.exists() else ''
+        title = re.search(r'Subject: \[PATCH[^]]*\] (.*)', text)
+        stands = re.search(r'(?m)^Stands-on: (.*)', text)
+        rows.append([f'`{series}`', str(len(tree.patch_files(project, series))),
+                     title[1] if title else '', stands[1] if stands else ''])
+    return markdown_table(rows, (1,))
+
+
+def write_series_tables():
+    """Write the tables of series in docs/review-guide.md anew."""
+    guide = tree.PATCHES.parent / 'docs' / 'review-guide.md'
+    for project in PROJECTS:
+        if guide.exists():
+            replace_part(guide, project, series_table(project))
+
+
 def refresh(project):
     """Write the patches of a project anew from the commits of its tree."""
     check_commits(project)
@@ -92,3 +114,4 @@ def refresh_all():
         check_commits(project)
     for project in PROJECTS:
         refresh(project)
+    write_series_tables()

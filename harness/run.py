@@ -59,6 +59,11 @@ def migration():
     return benchmarks('migration')
 
 
+def peers():
+    """make bench-peers: everything, then ours beside what others use."""
+    return benchmarks('peers')
+
+
 def bench():
     """make bench: everything, then the table of blocks, and the charts."""
     return benchmarks('blocks', 'charts')

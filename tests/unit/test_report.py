@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from bench import blocks, inflate, migration, native, report, targets
+from bench import blocks, inflate, migration, native, peers, report, targets
 from harness.common import Failure
 
 pytestmark = pytest.mark.check
@@ -42,6 +42,33 @@ def test_guests_alternate():
         ['a.resume', 'a.pause', 'b.resume', 'b.pause'] * 3
 
 
+def counting_guest(tmp_path, qemu, traced, discards):
+    """Return a guest of 2 GiB with a trace log that grows, and counters."""
+    log = tmp_path / 'trace'
+    log.write_text('')
+    guest = mock.Mock(memory=2 << 30, trace_log=log)
+    guest.shape.qemu = qemu
+    counters = {f'{way}-bytes': 0 for way in inflate.WAYS} | {'discards': 0}
+    guest.counters.side_effect = lambda: dict(counters)
+
+    def balloon_to(_size):
+        log.write_text(log.read_text() + 'virtio_queue_notify vdev 1\n' + traced)
+        counters['discards'] += discards
+        counters['inflate-bytes'] += 64
+    guest.balloon_to.side_effect = balloon_to
+    return guest
+
+
+@pytest.mark.parametrize('qemu, traced, counter, want', [
+    ('stock', 'ram_block_discard_range x\n' * 3, 0, 3), ('ours', '', 5, 5)])
+def test_discards_are_counted(tmp_path, qemu, traced, counter, want):
+    """Check that discards are those of the trace log, or of our QEMU's counters."""
+    guest = counting_guest(tmp_path, qemu, traced, counter)
+    assert inflate.one_count(guest, 1 << 30)['inflate', 'discards'] == want
+    with pytest.raises(Failure, match='0 discards counted'):
+        inflate.one_count(counting_guest(tmp_path, qemu, '', 0), 1 << 30)
+
+
 def parse(module, words):
     """Return the options of a program for so many words."""
     return report.parse_options(module.__doc__, 3, module.options, words)
@@ -49,7 +76,7 @@ def parse(module, words):
 
 @pytest.mark.parametrize('module, words', [
     (inflate, '--size 2'), (inflate, '--rounds 1'), (migration, '--cases 12'),
-    (migration, '--no-stall'), (blocks, '--parts idle'), (blocks, '--sizes 1,2')])
+    (peers, '--states idle'), (migration, '--no-stall'), (blocks, '--parts idle'), (blocks, '--sizes 1,2')])
 def test_what_makes_a_part(module, words):
     """Check that a run is complete with default options only."""
     assert parse(module, [])[1] == []
@@ -65,6 +92,7 @@ def test_defaults_may_be_given():
 @pytest.mark.parametrize('module, words, message', [
     (blocks, '--parts idel', 'there is no "idel", but native, idle'),
     (migration, '--cases 19', 'there is no "9", but 1, 2'),
+    (peers, '--states full', 'there is no "full", but idle, touched'),
     (inflate, '--rounds 0', '"0" is no whole number above 0'),
     (inflate, '--rounds 1.5', '"1.5" is no whole number above 0'),
     (inflate, '--size big', '"big" is no number above 0'),
@@ -122,6 +150,25 @@ def test_judge(value, limits, said):
     sign = '>=' if len(limits) > 2 else '<='
     assert targets.judge(value, *limits) == \
         [f'{sign} {limits[0]}', f'{sign} {limits[1]}', said]
+
+
+def test_who_is_best():
+    """Check that a peer is named where it is better, and all where ranges meet."""
+    assert peers.best({'ours': [2, 3, 4], 'virtio-mem': [1, 1, 1]}, False) == 'virtio-mem'
+    assert peers.best({'ours': [2, 3, 4], 'virtio-mem': [1, 1, 1]}, True) == 'ours'
+    assert peers.best({'ours': [1, 2, 4], 'stock': [3, 3, 3]}, False) == 'ours, stock'
+    assert peers.best({'ours': [1, 1], 'stock': [1], 'reporting': []}, False) == ''
+
+
+def test_what_is_kept_of_a_resize():
+    """Check when the host has the memory, and what a guest that is stuck lacks."""
+    size = 100 * peers.GAIN
+    samples = [(0, size), (1, size // 2), (2, size // 25), (3, 0), (4, 0)]
+    found = peers.described(samples, 2.5, 0)
+    assert (found['host'], found['target'], found['gained']) == (2, 2.5, size)
+    assert found['samples'][0] == (0, size >> 20) and found['samples'][-1] == (4, 0)
+    stuck = peers.described([(0, size), (1, size - peers.GAIN)], None, 7)
+    assert stuck['short'] == 7 and not {'host', 'target'} & stuck.keys()
 
 
 KUNIT = '''

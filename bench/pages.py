@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What documents have of the published results: docs/results.md, figures of README.md."""
+
+import contextlib
+import importlib
+import io
+import json
+from statistics import median
+
+from bench import migration
+from bench.report import describe_host
+from harness.common import ROOT, say
+from harness.documents import markdown_table, replace_part
+from harness.vm import MIB
+
+OUT = ROOT / 'docs' / 'charts'
+TABLES = ROOT / 'docs' / 'results.md'
+README = ROOT / 'README.md'
+
+# Result -> title, the chart that belongs to it, and what that shows
+PUBLISHED = {
+    'inflate': ('Inflate and deflate (make)', None, ''),
+    'density': ('How compact the messages are (make)', None, ''),
+    'encoding': ('Runs and bitmaps (python3 -m bench.encoding)', None, ''),
+    'blocks': ('Blocks (make bench)', 'guest-size',
+               'Milliseconds per GiB against the size of the guest'),
+    'uml': ('Native speed, end to end (make bench-native)', None, ''),
+    'migration': ('Live migration (make migration)', 'migration',
+                  'Megabytes sent by state of the guest'),
+    'peers': ('Beside others (make bench-peers)', 'peers',
+              "The host's memory while a guest is shrunk")}
+# The columns of the figures: stock, stock with free page hints, ours.
+HEADINGS = ('', 'stock', 'free page hints', 'this series')
+NOT_MEASURED = 'not measured yet'
+
+
+def read(path):
+    """Return the content of a JSON file, or None if there is none."""
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+
+
+def published(name):
+    """Return a published result, or None if there is none of today's programs."""
+    data = read(OUT / f'{name}.json')
+    return data if data and 'changed' in data['header'] else None
+
+
+# -- docs/results.md ----------------------------------------------------------
+
+def section(name):
+    """Return the part of docs/results.md about a result."""
+    title, chart, shows = PUBLISHED[name]
+    data, text = published(name), io.StringIO()
+    if not data:
+        return f'## {title}\n\nNot measured with the programs and kernels of today.\n'
+    with contextlib.redirect_stdout(text):
+        importlib.import_module(f'bench.{name}').show(data)
+    picture = f'![{shows}](charts/{chart}.svg)\n\n' if chart else ''
+    return f'## {title}\n\n{picture}```text\n{text.getvalue().strip()}\n```\n'
+
+
+def results():
+    """Return docs/results.md."""
+    return '\n'.join(['# Results\n\nWritten by `make bench` from the results in '
+                      '`docs/charts`. Do not edit. [Benchmarking](benchmarking.md) says '
+                      'how to read them.\n', *map(section, PUBLISHED)])
+
+
+# -- The figures of README.md -------------------------------------------------
+
+def figures_of_inflate(data):
+    """Yield the lines of the figures about inflating: counts, then time."""
+    def values(found, scale=''):
+        return [f'{median(found[pair]):,{scale}}' for pair in ('stock', 'ours, bit on')]
+
+    def line(what, stock, ours, unit=''):
+        return [what, stock + unit, '-', ours + unit]
+    head, counts = data['header'], data['per_gib']
+    yield line('discards for each GiB that the guest gives',
+               *values(counts['inflate: discards'], '.0f'))
+    yield line('bytes on the queue for each GiB',
+               *values(counts['inflate: bytes'], '.0f'))
+    seconds = {pair: found['inflate'] for pair, found in
+               data['states']['untouched']['pairs'].items()}
+    yield line(f"shrink from {head['size_gib']:g} to {head['to_gib']:g} GiB",
+               *values(seconds, '.2f'), ' s')
+
+
+def figures_of_migration(data):
+    """Yield the lines of the figures about migrating."""
+    columns = (migration.NONE_, migration.HINT_, migration.OURS_)
+    size = data['header']['size_gib']
+    for case, what in (('2', 'after a program freed most memory'),
+                       ('3', 'with free memory in small pieces')):
+        yield [f'migrate {size:g} GiB, {what}: data sent', *(
+            f"{median(run['bytes'] for run in data['cases'][case][mode]) / 1e6:,.0f} MB"
+            for mode in columns)]
+    yield ['memory that a migration takes from the guest', *(
+        f"{max(0, median(map(migration.memory_taken, data['paid'][mode]))) / MIB:,.0f} "
+        'MiB' for mode in columns)]
+
+
+def figures():
+    """Return the figures of README.md: a table, and the machine."""
+    inflate, moved = published('inflate'), published('migration')
+    first = [*figures_of_inflate(inflate)] if inflate else []
+    second = [*figures_of_migration(moved)] if moved else \
+        [['live migration', NOT_MEASURED, NOT_MEASURED, NOT_MEASURED]]
+    # Counts first: they do not depend on the accelerator.
+    table = markdown_table([HEADINGS, *first[:2], *second, *first[2:]], (1, 2, 3))
+    heads = {describe_host(data['header']): data['header']['accelerator'].upper()
+             for data in (inflate, moved) if data}
+    notes = ''.join(f'{accelerator}, {host}.\n' for host, accelerator in heads.items())
+    return f'{table}\nMedians. {notes}'
+
+
+def write():
+    """Write docs/results.md and the figures of README.md anew."""
+    TABLES.write_text(results(), encoding='utf-8')
+    replace_part(README, 'figures', figures())
+    say('docs/results.md and the figures of README.md are those of docs/charts')
+
+
+if __name__ == '__main__':
+    write()
