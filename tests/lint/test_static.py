@@ -12,7 +12,7 @@ from harness import lint
 
 pytestmark = pytest.mark.lint
 
-DRIVER = 'drivers/virtio/virtio_balloon.c'
+DRIVER = 'drivers/virtio/virtio_balloon_request.c'
 
 
 def added(check):
