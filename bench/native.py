@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's part alone, without an emulator: KUnit tests that measure, on UML.
 
-"Page by page" is the stock driver's way, through the same functions of mm/balloon.c. All
-tests run --rounds times; some report the best or longest of several passes, and say so.
+"Page by page" is what the stock driver does, through the same functions of mm/balloon.c.
+All tests run --rounds times. A test prints the median of what it does more than once,
+and the longest time for which it holds a lock.
 """
 
 import re
@@ -14,22 +15,22 @@ from harness import kunit
 from harness.common import Failure
 from harness.vm import GIB, PAGE
 
-# Lines that the tests print: quantity -> pattern. The numbers that name a line come
-# first.
+# Lines that the tests print: what is measured -> pattern. The numbers that name a line
+# come first.
 LINES = {
-    'pages': r'page by page: (\d+) pages, inflate (\S+) ns per page, deflate (\S+)',
-    'blocks': r'order (\d+): \d+ pages, inflate (\S+) ns per page, deflate (\S+)',
+    'pages': r'pages of order 0, (in|out): (\S+) ns per page',
+    'blocks': r'blocks of order (\d+, (?:in|out)): (\S+) ns per page',
     'encode': r'runs of (\d+ pages, \d+ apart): encode (\S+) ns per run, (\d+) bytes',
     'scan': r'(\d+) page frames: (\d+) looked at, in (\d+) calls, (\d+) ns',
     'zone lock': r'(\d+) holds: at most (\d+) pages looked at, longest (\d+) ns',
-    'page lock': r'a page out of (\d+): (\d+) ns, 1024 blocks out: (\d+) ns, '
-                 r'in: (\d+) ns',
+    'page lock': r'(a page out of a block|1024 blocks (?:in|out)): '
+                 r'at most (\d+) ns, median (\d+) ns',
 }
 ORDERS = ('0', '3', '9', '10')
 
 
 def parse(text):
-    """Return {quantity: {name of the line: [[number, ...], ...]}}."""
+    """Return {what is measured: {name of the line: [[number, ...], ...]}}."""
     found = {}
     for what, pattern in LINES.items():
         lines = found[what] = {}
@@ -41,7 +42,7 @@ def parse(text):
 
 
 def measure(args, _append):
-    """Return the output of the tests in each of the rounds."""
+    """Return what the tests print in each of the rounds."""
     runs = []
     for _ in range(args.rounds):
         kunit.results.cache_clear()
@@ -60,17 +61,16 @@ def gather(runs, what, name, i):
 def rows(runs, _append):
     """Return lines of nanoseconds; stock's way is one page at a time."""
     first = runs[0]
-    for i, way in enumerate(WAYS):
-        stock = [value for name in first['pages']
-                 for value in gather(runs, 'pages', name, i)]
+    for way, name in zip(WAYS, ('in', 'out')):
+        stock = gather(runs, 'pages', name, 0)
         yield row(f'UML, {way} page by page: ns per page', {STOCK: stock}, digits=1)
         for order in ORDERS:
-            ours = gather(runs, 'blocks', order, i)
+            ours = gather(runs, 'blocks', f'{order}, {name}', 0)
             yield row(f'UML, {way} in blocks of order {order}: ns per page',
                       {OURS: ours}, 1, 1,
                       f'{median(stock) / median(ours):.1f} times faster')
     for name, lines in first['encode'].items():
-        yield row(f'UML, encode runs of {name}, best of 50: ns per run',
+        yield row(f'UML, encode runs of {name}: ns per run',
                   {OURS: gather(runs, 'encode', name, 0)}, 1, 1,
                   f'{lines[0][1] / 1024:.2f} bytes each')
     for name in first['scan']:
@@ -82,7 +82,6 @@ def rows(runs, _append):
             line[i] for run in runs for lines in run['zone lock'].values()
             for line in lines]})
     for name in first['page lock']:
-        for i, what in enumerate((f'one page out of {name}', '1024 blocks out',
-                                  '1024 blocks in')):
-            yield row(f"UML, balloon's page lock: {what}, best of 50: ns",
+        for i, what in enumerate(('longest', 'median')):
+            yield row(f"UML, balloon's page lock: {name}, {what}: ns",
                       {OURS: gather(runs, 'page lock', name, i)})

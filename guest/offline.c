@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counts the offline pages, which a dump of the memory leaves out.
+ * Counts the pages that are offline: those that a dump of the memory leaves out, and
+ * those of them that fill whole pageblocks.
  *
- * Usage: offline	(prints the number)
+ * Usage: offline	(prints both numbers)
  */
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
@@ -10,10 +11,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* Pages of a pageblock: 2 MiB of 4 KiB each. */
+#define PAGEBLOCK 512
+
 int main(void)
 {
 	static uint64_t flags[1 << 16];
-	unsigned long count = 0;
+	unsigned long count = 0, whole = 0, pages = 0;
 	int file = open("/proc/kpageflags", O_RDONLY);
 	ssize_t length;
 
@@ -22,8 +26,14 @@ int main(void)
 		return 1;
 	}
 	while ((length = read(file, flags, sizeof(flags))) > 0)
-		for (size_t i = 0; i < length / sizeof(*flags); i++)
+		for (size_t i = 0; i < length / sizeof(*flags); i++) {
+			if (i % PAGEBLOCK == 0)
+				pages = 0;
+			pages += flags[i] >> KPF_OFFLINE & 1;
 			count += flags[i] >> KPF_OFFLINE & 1;
-	printf("%lu\n", count);
+			if (pages == PAGEBLOCK)
+				whole += PAGEBLOCK;
+		}
+	printf("%lu %lu\n", count, whole);
 	return length < 0;
 }

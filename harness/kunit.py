@@ -89,7 +89,8 @@ def options(on, off=()):
 WRAPPERS = BUILD / 'kunit-qemu'
 # Where each machine is built, with which arguments for kunit.py.
 MACHINES = {
-    'uml': ('kunit', [VIRTIO_CONFIG, MM_CONFIG]),
+    # Atomics cost what they cost on a guest of several CPUs; that cannot suspend.
+    'uml': ('kunit', [VIRTIO_CONFIG, MM_CONFIG, *options(['SMP'], ['SUSPEND'])]),
     'uml-debug': ('kunit-debug', [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG, UNUSED)]),
     'x86_64': ('kunit-x86', [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',
                              *options((*X86, *DEBUG), NOT_X86)]),

@@ -48,7 +48,7 @@ def explicit(guest, _enough):
 
 
 def pages_moved(name, trigger):
-    """How many pages of a balloon of whole blocks compaction moves."""
+    """How many pages of a balloon compaction moves, and how many are in pieces."""
     with Guest(memory=SMALL, name=f'compaction-{trigger.__name__}-{name}',
                **PAIRS[name]) as guest:
         guest.load_balloon()
@@ -56,21 +56,24 @@ def pages_moved(name, trigger):
         guest.balloon_to(SMALL - BALLOON)
         with pieces(guest):
             before, scanned = moved(guest), guest.vmstat()['compact_migrate_scanned']
+            pages, whole = map(int, guest.run('offline').split())
             trigger(guest, lambda: moved(guest) - before > BALLOON // PAGE // 50)
             # Else there was nothing to see.
             assert guest.vmstat()['compact_migrate_scanned'] > scanned
-            return moved(guest) - before
+            return moved(guest) - before, pages - whole
 
 
 @pytest.mark.parametrize('trigger', [proactive, explicit],
                          ids=lambda trigger: trigger.__name__)
 def test_f13_compaction(row, trigger):
-    """Whole blocks of the balloon stay where they are."""
+    """Whole pageblocks of the balloon stay where they are; pieces may move."""
     found = {name: pages_moved(name, trigger) for name in PAIRS}
     pages = BALLOON // PAGE
-    row.report(must='at most 1 % of the balloon moves',
-               **{name: f'{count} of {pages}' for name, count in found.items()},
-               green=found['ours'] <= pages // 100)
+    count, pieces_of_it = found['ours']
+    row.report(must='no more than the pieces and 1 % of the balloon move',
+               **{name: f'{count} of {pages}, {loose} in pieces'
+                  for name, (count, loose) in found.items()},
+               green=count <= pieces_of_it + pages // 100)
 
 
 # -- Ranges that others need ------------------------------------------------
@@ -84,12 +87,14 @@ def messages(guest, offset):
     return max(kicks.values(), default=0)
 
 
-def take(guest, size, command):
+def take(guest, size, command, without=0):
     """Let somebody take a range; return pages, messages and seconds a page."""
+    # without: the seconds that this takes when no page of the balloon is in it
     before, offset = gone(guest), guest.trace_log.stat().st_size
     started = time.monotonic()
     guest.run(command)
-    seconds, pages = time.monotonic() - started, gone(guest) - before
+    seconds = max(time.monotonic() - started - without, 0)
+    pages = gone(guest) - before
     assert pages > BALLOON // PAGE * 3 // 4, f'{pages} pages moved'
     # Pages that were given back are inflated elsewhere: these messages count, too.
     guest.balloon_to(size)
@@ -119,13 +124,20 @@ def cma(name):
                trace=('virtio_queue_notify',), name=f'cma-{name}',
                **PAIRS[name]) as guest:
         guest.load_balloon()
+        # Another page in the way may make the first attempts fail.
+        command = f'until [ $(cat {GIGANTIC}) = 1 ]; do echo 1 > {GIGANTIC}; done'
+        # Most of the time goes into zeroing the page. The first time does not count:
+        # the host has to find memory for it.
+        for _ in range(2):
+            started = time.monotonic()
+            guest.run(command)
+            without = time.monotonic() - started
+            guest.run(f'echo 0 > {GIGANTIC}')
         size = 2 * GIB + 256 * MIB
         while guest.meminfo()['CmaFree'] > GIB - BALLOON:
             size -= 64 * MIB
             guest.balloon_to(size)
-        # Another page in the way may make the first attempts fail.
-        return take(guest, size, f'until [ $(cat {GIGANTIC}) = 1 ]; do '
-                    f'echo 1 > {GIGANTIC}; done')
+        return take(guest, size, command, without)
 
 
 @pytest.fixture(name='taken', scope='module')
