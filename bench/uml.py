@@ -13,8 +13,8 @@ ours, bit off   our kernel, in the legacy format
 ours, bit on    our kernel, in packed page sets
 
 idle        the guest has just booted.
-touched     before each inflate, the guest writes a file of tmpfs of nearly all its
-            memory, and removes it. After each round of ours with the bit on, the device
+touched     before each inflate, the guest allocates a file of tmpfs of nearly all its
+            memory, which it zeroes, and removes it. After each round of ours with the bit on, the device
             times one discard of as much memory that was written to.
 fragmented  one page of every 64 KiB is in use: no block above order 3 is free, which is
             checked before each round. Compaction on its own initiative is off.
@@ -64,9 +64,9 @@ def mount(guest):
 
 
 def touch(guest):
-    """Write to nearly all of the guest's free memory, and free it."""
+    """Let the guest zero nearly all of its free memory, and free it."""
     mib = (guest.meminfo()['MemAvailable'] - guest.memory // 32) // MIB
-    guest.run(f'dd if=/dev/zero of={FILL}/file bs=1M count={mib} && rm {FILL}/file')
+    guest.run(f'fallocate -l {mib}M {FILL}/file && rm {FILL}/file')
 
 
 def fragment(guest):

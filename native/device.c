@@ -607,14 +607,14 @@ static bool balloon(uint64_t frames)
 	return true;
 }
 
-/* What the command before has begun */
+/* Ask for unused pages; answered when the request has ended. */
 static bool unused(uint64_t unneeded)
 {
 	(void)unneeded;
 	return ask();
 }
 
-/* How long one discard takes of so many bytes that were written to */
+/* Time one discard of so many bytes that were written to. */
 static bool one(uint64_t size)
 {
 	uint64_t ns = memory_one_discard(size);

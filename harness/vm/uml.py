@@ -87,9 +87,10 @@ class UmlGuest(Inside):
         return [native.kernel_path(self.kernel, self.cpus),
                 *([f'ncpus={self.cpus}'] if self.cpus > 1 else ()), 'seccomp=on',
                 f'mem={self.memory // MIB}M', f'initrd={native.INITRAMFS}',
-                f'uml_dir={folder}/', 'umid=guest', 'con=null', 'con0=null,fd:1', 'ssl=null', f'ssl1=fd:{port}',
-                f'virtio_uml.device={folder}/balloon:{BALLOON_ID}', 'panic=-1', 'quiet',
-                'loglevel=6', 'field.port=/dev/ttyS1', *self.append.split()]
+                f'uml_dir={folder}/', 'umid=guest', 'con=null', 'con0=null,fd:1',
+                'ssl=null', f'ssl1=fd:{port}', 'field.port=/dev/ttyS1',
+                f'virtio_uml.device={folder}/balloon:{BALLOON_ID}',
+                'panic=-1', 'quiet', 'loglevel=6', *self.append.split()]
 
     def __enter__(self):
         folder = self._stack.enter_context(

@@ -13,12 +13,13 @@ pytestmark = pytest.mark.check
 FOLDER = ROOT / 'native'
 # What is changed in decode.c, which vectors must notice: (text, in its place)
 FAULTS = [
-    ('at[6] & UNIT_RESERVED', '0'), ('!at[7]', '0'), ('SHIFT_MAX\t30', 'SHIFT_MAX\t31'),
-    ('SHIFT_MIN\t12', 'SHIFT_MIN\t11'), ('<= FRAME_END;', '<= FRAME_END + 1;'),
-    ('first < *end', 'first + 1 < *end'), ('get(msg + 2, 2)', '0'),
+    ('at[6] & UNIT_RESERVED', '0'), ('!at[7]', '0'), ('get(msg + 2, 2)', '0'),
+    ('SHIFT_MAX\t30', 'SHIFT_MAX\t31'), ('SHIFT_MIN\t12', 'SHIFT_MIN\t11'),
+    ('<= FRAME_END;', '<= FRAME_END + 1;'), ('first < *end', 'first + 1 < *end'),
     ('size > PAGES_MAX)', 'size > PAGES_MAX + 8)'), ('left >= rec->size', '1'),
     ('return recs->count;', 'return true;'), ('get(bytes + 12, 4)', '0'),
-    ('from > req->above ? from : req->above', 'from'), ('end < to ? end : to', 'end + 0 * to'),
+    ('from > req->above ? from : req->above', 'from'),
+    ('end < to ? end : to', 'end + 0 * to'),
     ('rec->first = get(at, 6)', 'rec->first = get(at, 4)')]
 
 
