@@ -15,6 +15,7 @@ from harness import build, run
 from harness.common import ROOT, capture
 from harness.vm import GuestTimeout, balloon
 from harness.vm.host import write_qemu_wrapper
+from harness.vm.inside import Inside
 from tests.support.files import list_files
 
 pytestmark = pytest.mark.check
@@ -100,3 +101,25 @@ def test_other_events_do_not_prolong_a_wait():
         guest.event('END', timeout=0.2)
     assert time.monotonic() - started < 5
     assert guest.event('RESUME') == {'event': 'RESUME'}
+
+
+def test_output_of_an_earlier_run_is_gone():
+    """A program that starts again is not ready because it was ready before."""
+    class Fake(Inside):
+        """A guest in which a spawned shell has not got anywhere yet."""
+        files = {'stall': 'ready'}
+
+        def run(self, text, timeout=0, check=True):
+            """Remove a file, or return its content."""
+            name = text.split('/tmp/')[1].split()[0]
+            return self.files.pop(name, '') if text.startswith('rm') \
+                else self.files.get(name, '')
+
+        def spawn(self, text):
+            """Start nothing."""
+            return SimpleNamespace(running=True)
+
+        def wait_for(self, condition, *_):
+            """Poll once."""
+            assert not condition()
+    assert Fake().start('stall 64').running
