@@ -121,7 +121,7 @@ def commit(folder, message, name, text):
 
 
 def rebase(edit):
-    """Rebase the small tree, as base/README.md says; edit: a command that changes the list."""
+    """Rebase the small tree, as CONTRIBUTING.md says; edit: a command that changes the list."""
     git('rebase', '-qi', '--autosquash', 'base', env={
         **os.environ, 'GIT_SEQUENCE_EDITOR': edit, 'GIT_EDITOR': 'true'})
 
