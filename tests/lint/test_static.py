@@ -12,7 +12,9 @@ from harness import lint
 
 pytestmark = pytest.mark.lint
 
-DRIVER = 'drivers/virtio/virtio_balloon_request.c'
+DRIVER = 'drivers/virtio/virtio_balloon'
+# Where the faults are put in. The base has one file, without a suffix.
+CORE, REQUEST = f'{DRIVER}_core.c', f'{DRIVER}_request.c'
 
 
 def added(check):
@@ -26,12 +28,11 @@ def added(check):
 @pytest.fixture(name='fault')
 def fixture_fault():
     """A function that replaces text in the driver, in the worktree."""
-    path = lint.SOURCE / DRIVER
-
-    def put(old, new):
+    def put(file, old, new):
         lint.checkout('HEAD')
+        path = lint.SOURCE / file
         text, count = re.subn(old, new, path.read_text(encoding='utf-8'), count=1)
-        assert count, f'{DRIVER} has no {old}'
+        assert count, f'{file} has no {old}'
         path.write_text(text, encoding='utf-8')
 
     yield put
@@ -45,14 +46,15 @@ def test_sparse():
     lint.checkout('HEAD')
     after = lint.run_sparse('patches')
     assert 'error:' not in before + after
-    assert f'CHECK   {DRIVER}' in before and f'CHECK   {DRIVER}' in after
+    assert f'CHECK   {DRIVER}.c' in before
+    assert all(f'CHECK   {file}' in after for file in (CORE, REQUEST))
     assert not lint.findings(after) - lint.findings(before)
 
 
 def test_sparse_finds(fault):
     """A value that is not converted to little-endian is reported."""
-    fault(r'\.value = cpu_to_le64\(value\)', '.value = value')
-    assert any(DRIVER in line and 'different base types' in line
+    fault(REQUEST, r'\.value = cpu_to_le64\(value\)', '.value = value')
+    assert any(REQUEST in line and 'different base types' in line
                for line in lint.findings(lint.run_sparse('fault')))
 
 
@@ -63,8 +65,8 @@ def test_coccicheck():
 
 def test_coccicheck_finds(fault):
     """A check that kfree() does itself is reported."""
-    fault(r'(?m)^\tkfree\(vb\);$', '\tif (vb)\n\t\tkfree(vb);')
-    assert any(DRIVER in line for line in lint.coccicheck(
+    fault(CORE, r'(?m)^\tkfree\(vb\);$', '\tif (vb)\n\t\tkfree(vb);')
+    assert any(CORE in line for line in lint.coccicheck(
         'fault', f'COCCI={lint.SOURCE}/scripts/coccinelle/free/ifnullfree.cocci'))
 
 
