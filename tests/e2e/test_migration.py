@@ -176,6 +176,23 @@ def test_from_without_to_with(boot):
         target.start_request('sync')
 
 
+@pytest.mark.parametrize('capabilities', [(), ('mapped-ram',),
+                                          ('mapped-ram', 'multifd')],
+                         ids=lambda names: '-'.join(names) or 'stream')
+def test_saved_when_stopped(capabilities, seed, tmp_path):
+    """What the guest writes after it was asked is saved; churn checks its pages."""
+    limits = {'multifd_channels': 2} if 'multifd' in capabilities else {}
+    with Journey(2, seed, tmp_path) as journey:
+        guest = journey.guest
+        assert guest.request('unused-pages', keep=True)['status'] == 'done'
+        # It goes into pages that were named.
+        guest.run('dd if=/dev/urandom of=/tmp/after bs=1M count=50')
+        wanted = guest.run('md5sum /tmp/after')
+        journey.save_and_restore(tmp_path / 'saved', capabilities=capabilities,
+                                 **limits)
+        assert journey.guest.run('md5sum /tmp/after') == wanted
+
+
 def test_snapshot_is_whole(boot, tmp_path):
     """An internal snapshot has what is in the balloon: it may be loaded over it."""
     guest = boot(memory=512 * MIB, **OURS)
