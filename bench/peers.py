@@ -41,9 +41,9 @@ from harness.vm import MIB, PAGE, Guest
 SYSTEMS = ('stock', 'bits off', 'ours', 'virtio-mem', 'reporting')
 STATES = ('idle', 'touched', 'pieces', 'program')
 DEVICE = '/machine/peripheral/vmem0'
-# Seconds without a change after which a guest has ended, or is stuck; and how long a
-# guest is watched of which nobody asks for anything while a program takes and frees.
-STILL, REPORTED, STUCK, WATCHED = 1, 6, 15, 10
+# Seconds without a change after which a guest has ended, or is stuck; and how long a guest
+# with free page reporting is watched, and others at most, while a program runs.
+STILL, REPORTED, STUCK, WATCHED, LONGEST = 1, 6, 15, 10, 60
 # What counts as a change, or as a gain, in bytes.
 CHANGE, GAIN = 4 * MIB, 64 * MIB
 
@@ -105,13 +105,15 @@ def thin(samples):
     return [(round(seconds, 3), value // MIB) for seconds, value in [*kept, samples[-1]]]
 
 
-def resize(guest, size, limit=COMMAND):
+def resize(guest, size, still=STILL, limit=COMMAND):
     """Ask for a size, and watch until nothing changes; return times and amounts."""
+    # still: seconds without a change at the target after which the guest has ended
+    # limit: seconds after which it has, whatever changes
     thread = guest.qmp('query-cpus-fast')[0]['thread-id']
     before, samples, reached, moved = cpu_times(guest, thread), [], None, 0.0
     spent, started, last = before, time.monotonic(), (resident(guest), left(guest))
     ask(guest, size)
-    still = REPORTED if is_reporting(guest) else STILL
+    still = REPORTED if is_reporting(guest) else still
     while True:
         now, state = time.monotonic() - started, (resident(guest), left(guest))
         samples.append((now, state[0]))
@@ -120,7 +122,7 @@ def resize(guest, size, limit=COMMAND):
         if arrived or max(map(abs, map(int.__sub__, state, last))) >= CHANGE:
             moved, last, spent = now, state, cpu_times(guest, thread)
         done = reached is not None or is_reporting(guest)
-        if now - moved > (still if done else STUCK) or now > limit:
+        if now - moved >= (still if done else STUCK) or now > limit:
             break
         # Each poll takes time from QEMU's main loop, as in Guest.balloon_to().
         time.sleep(max(0.002, min(now / 100, 0.1)))
@@ -149,7 +151,8 @@ def watched_by_program(guest, sizes):
     stall.signal(10)
     guest.wait_for(lambda: 'begun' in guest.said('stall'), 'stall has begun')
     for size in sizes:
-        resize(guest, size, WATCHED if is_reporting(guest) else COMMAND)
+        # The memory that the program takes changes all the time.
+        resize(guest, size, 0, WATCHED if is_reporting(guest) else LONGEST)
     stall.end()
     said = {key: int(value) for key, value in
             re.findall(r'(\w+)=(\d+)', guest.said('stall'))}
