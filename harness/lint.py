@@ -31,7 +31,9 @@ MACHINES = {
 }
 # Files that are not in every kernel.
 OPTIONAL = {'mm/balloon.c': 'CONFIG_BALLOON=y',
-            'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y'}
+            'mm/memory_hotplug.c': 'CONFIG_MEMORY_HOTPLUG=y',
+            'drivers/s390/virtio/virtio_ccw.c': 'CONFIG_S390=y',
+            'arch/um/drivers/virtio_uml.c': 'CONFIG_UML=y'}
 # Another user of the changed code.
 OTHER_BALLOON = ('drivers/misc/vmw_balloon.o', 'CONFIG_VMWARE_BALLOON=y')
 
