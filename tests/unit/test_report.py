@@ -160,6 +160,17 @@ def test_who_is_best():
     assert peers.best({'ours': [1, 1], 'stock': [1], 'reporting': []}, False) == ''
 
 
+def test_doing_nothing_is_not_best():
+    """Check that free page reporting is best only where it gave memory."""
+    def lines(gained):
+        found = {name: {'host cpu': [2], 'gained': [9 * peers.GAIN]}
+                 for name in peers.SYSTEMS} | {'ours': {'host cpu': [1]}}
+        found['reporting'] = {'host cpu': [0], 'gained': [gained]}
+        return {row[0]: row[-1] for row in peers.rows({'states': {'idle': found}})}
+    assert lines(0)['idle: CPU s of the host'] == 'ours'
+    assert lines(9 * peers.GAIN)['idle: CPU s of the host'] == 'reporting'
+
+
 def test_what_is_kept_of_a_resize():
     """Check when the host has the memory, and what a guest that is stuck lacks."""
     size = 100 * peers.GAIN
