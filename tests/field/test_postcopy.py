@@ -102,7 +102,10 @@ def arrive(pair, kind, seed):
     """Migrate a guest with an inflated balloon, and with free memory, in postcopy."""
     # churn checks all its pages at the end. Return how many the guest has asked for.
     capabilities, meanwhile = KINDS[kind]
-    with Trip(Guest(memory=MEMORY, **PAIRS[pair])) as trip:
+    # A busy host makes the guest wait for its pages, one by one, for longer than its
+    # kernel thinks right.
+    append = 'rcupdate.rcu_cpu_stall_suppress=1'
+    with Trip(Guest(memory=MEMORY, append=append, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()
         trip.guest.balloon_to(MEMORY - 500 * MIB)
         churn = trip.guest.start(f'churn -s {seed} -r 100 400 2>&1')
