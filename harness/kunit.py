@@ -120,9 +120,12 @@ def environment():
     return env | {'PATH': f'{WRAPPERS}{os.pathsep}{env["PATH"]}'}
 
 
-def command(action, machine, *arguments, out=BUILD):
+def command(action, machine, *arguments, source=SRC / 'linux', out=BUILD):
     """Return kunit.py's command line for a machine."""
     folder, given = MACHINES[machine]
+    # A tree with only some of the series may have only one of the configurations.
+    given = [option for option in given if not option.startswith('--kunitconfig=')
+             or (source / option.split('=')[1]).exists()]
     return ['./tools/testing/kunit/kunit.py', action, f'--jobs={jobs()}',
             f'--build_dir={out / folder}', *given, '--make_options=CC=ccache gcc',
             '--make_options=HOSTCC=ccache gcc', *arguments]
@@ -134,7 +137,7 @@ def kunit_py(action, machine, log, *arguments, source=SRC / 'linux', out=BUILD):
     LOGS.mkdir(parents=True, exist_ok=True)
     with open(log, 'wb') as file:
         return subprocess.run(
-            command(action, machine, *arguments, out=out), cwd=source,
+            command(action, machine, *arguments, source=source, out=out), cwd=source,
             env=environment(), stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, timeout=KUNIT, check=False).returncode
 

@@ -3,7 +3,7 @@
 
 After each patch, the changed files are built: Linux for each architecture and setting of
 the driver, QEMU for x86-64 and s390x. A series that does not need all series before it is
-also built without the others.
+also built without the others. At the end of a Linux series, its suites of KUnit pass.
 """
 
 import functools
@@ -11,7 +11,9 @@ import shutil
 
 import pytest
 
-from harness import lint, tree
+from harness import kunit, lint, tree
+from harness.common import LOGS
+from harness.limits import SUITES
 
 pytestmark = pytest.mark.lint
 
@@ -65,6 +67,24 @@ def test_series_alone(series):
     check_out_alone('linux', series)
     text = lint.compile_touched('x86_64', f'{series} alone')
     assert not lint.findings(text) - before
+
+
+def series_with_suites():
+    """Return the series from the first one on that has suites of KUnit."""
+    names = tree.series_names('linux')
+    has = [any('/.kunitconfig' in path.read_text(encoding='utf-8')
+               for path in tree.patch_files('linux', series)) for series in names]
+    return names[has.index(True):]
+
+
+@pytest.mark.parametrize('series', series_with_suites())
+def test_series_kunit(series):
+    """All suites pass on UML at the end of a series, as .kunitconfig configures it there."""
+    lint.checkout(tree.counted('linux')[series])
+    log = LOGS / f'each-kunit-{series}.log'
+    assert not kunit.kunit_py('run', 'uml-debug', log, kunit.ZEROING,
+                              f'--timeout={SUITES}', source=lint.SOURCE,
+                              out=lint.FOLDER), f'see {log}'
 
 
 @pytest.mark.parametrize('series', tree.alone('qemu'))
