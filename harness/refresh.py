@@ -23,6 +23,9 @@ def check_commits(project):
     if tree.git(folder, 'rev-list', '--merges', 'base..HEAD'):
         raise Failure(f'build/src/{project} has merges: a series is linear')
     log = tree.git(folder, 'log', '--format=%h %s%x00%b%x01', 'base..HEAD')
+    if found := re.search(r'(?m)^\w+ (\S+\.patch): in the base\0', log):
+        raise Failure(f'build/src/{project} is on a base that has {found[1]}: '
+                      'refresh on the recorded version')
     for commit in filter(None, (c.strip() for c in log.split('\1'))):
         subject, body = commit.split('\0', 1)
         if re.match(r'\w+ (fixup|squash|amend)!', subject):

@@ -118,12 +118,28 @@ def am(folder, patch):
     return done.stderr.strip() or done.stdout.strip()
 
 
+def has_fix(folder, patch):
+    """Return whether a base mends by itself what a patch mends, in its own words.
+
+    The patch says how to tell, in its message: "Base-has-it-if: FILE: TEXT".
+    """
+    found = re.search(r'(?m)^Base-has-it-if: (\S+): (.+)$',
+                      patch.read_text(encoding='utf-8').split('\n---\n')[0])
+    return bool(found) and found[2] in (folder / found[1]).read_text(encoding='utf-8')
+
+
 def apply(project, folder, exact, names=(f'{NUMBER}*',)):
     """Apply series to a tree at its base, all by default; return '' or the error.
 
     exact: a hunk that applies at other lines than the patch says is a fault.
     """
     for patch in [patch for name in names for patch in patch_files(project, name)]:
+        if has_fix(folder, patch):
+            say(f'{patch.name}: the base has this fix')
+            # Series are told apart by the number of their commits.
+            git(folder, 'commit', '-q', '--allow-empty', '-m',
+                f'{patch.name}: in the base', env=FIXED)
+            continue
         moved = offsets(folder, patch)
         if moved and exact:
             return f'{patch.name}: {moved}'

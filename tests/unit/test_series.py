@@ -265,6 +265,28 @@ def test_offset_is_noticed(small_series):
     assert 'offset' in tree.apply('qemu', folder, exact=True)
 
 
+def test_base_that_has_a_fix(small_series):
+    """A patch is left out where the base mends the same in its own words."""
+    patch = small_series / 'patches' / 'qemu' / MORE
+    patch.write_text(patch.read_text().replace(
+        '\n---\n', '\n\nBase-has-it-if: file: 50.25\n---\n', 1))
+    folder = tree.tree('qemu')
+    git('reset', '-q', '--hard', 'base')
+    assert tree.apply('qemu', folder, exact=True) == ''
+    assert '50.5' in (folder / 'file').read_text()
+    git('reset', '-q', '--hard', 'base')
+    commit(folder, 'QEMU own-10.0.99', 'file', (folder / 'file').read_text().replace(
+        '50\n', '50\n50.25\n'))
+    git('tag', '-f', 'base', stdout=subprocess.DEVNULL)
+    tree.reapply('qemu')
+    text = (folder / 'file').read_text()
+    assert '50.25' in text and '50.5' not in text and '80.5' in text
+    assert list(tree.borders('qemu')) == ['01-more', '02-much']
+    tree.ensure('qemu')
+    with pytest.raises(Failure, match='recorded version'):
+        refresh.refresh('qemu')
+
+
 def test_series_alone(small_series):
     """A series stands on what its cover letter says, and on what that stands on."""
     cover = small_series / 'patches' / 'qemu' / '02-much' / tree.COVER
