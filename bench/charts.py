@@ -2,7 +2,7 @@
 """Publish complete results: numbers and charts (SVG) in docs/charts, docs/results.md.
 
 A result that is absent, a part, or older than the published one is not published. All
-charts are drawn anew. A chart has the colours of light pages, and those of dark ones where
+charts are drawn anew. A chart has colours for light pages, and others for dark pages where
 the reader prefers them.
 """
 

@@ -167,7 +167,7 @@ def measure(args):
         say(f'{describe(case)} ({int(time.monotonic() - started)} s)')
         data['cases'][case] = measure_case(case, size, args.rounds)
     if not args.no_stall:
-        say(f'what the guest pays ({int(time.monotonic() - started)} s)')
+        say(f'cost for the guest ({int(time.monotonic() - started)} s)')
         data['paid'] = measure_paid(size, args.rounds)
     data['header']['seconds'] = int(time.monotonic() - started)
     data['reached'] = [{'what': what, 'value': value, 'reached': good}
@@ -257,7 +257,7 @@ def options(parser):
     parser.add_argument('--cases', type=report.some_of(CASES, ''), default=[*CASES],
                         help=f'digits of the cases to measure ({"".join(CASES)})')
     parser.add_argument('--no-stall', action='store_true',
-                        help='leave out what the guest pays')
+                        help='leave out the cost for the guest')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's part alone, without an emulator: KUnit tests that measure, on UML.
 
-"Page by page" is what the stock driver does, through the same functions of mm/balloon.c.
-All tests run --rounds times. A test prints the median of what it does more than once,
+"Page by page" is the way of the stock driver, through the same functions of mm/balloon.c.
+All tests run --rounds times. A test prints the median of repeated measurements,
 and the longest time for which it holds a lock.
 """
 
@@ -15,7 +15,7 @@ from harness import kunit
 from harness.common import Failure
 from harness.vm import GIB, PAGE
 
-# Lines that the tests print: what is measured -> pattern. The numbers that name a line
+# Lines that the tests print: quantity -> pattern. The numbers that name a line
 # come first.
 LINES = {
     'pages': r'pages of order 0, (in|out): (\S+) ns per page',
@@ -30,7 +30,7 @@ ORDERS = ('0', '3', '9', '10')
 
 
 def parse(text):
-    """Return {what is measured: {name of the line: [[number, ...], ...]}}."""
+    """Return {quantity: {name of the line: [[number, ...], ...]}}."""
     found = {}
     for what, pattern in LINES.items():
         lines = found[what] = {}
@@ -42,7 +42,7 @@ def parse(text):
 
 
 def measure(args, _append):
-    """Return what the tests print in each of the rounds."""
+    """Return the numbers that the tests print in each round."""
     runs = []
     for _ in range(args.rounds):
         kunit.results.cache_clear()

@@ -8,7 +8,7 @@ memory and deflates it back.
 
 stock           the unpatched kernel
 stock, joined   the same; the device discards the frames of a buffer in ascending order,
-                those that touch together
+                adjacent ones joined
 ours, bit off   our kernel, in the legacy format
 ours, bit on    our kernel, in packed page sets
 
@@ -18,7 +18,7 @@ touched     before each inflate, the guest allocates a file of tmpfs of nearly a
             bit on, the device times one discard of as much memory that was written to.
 fragmented  one page of every 64 KiB is in use: no block above order 3 is free, which is
             checked before each round. Compaction on its own initiative is off. The host
-            has no memory for what is free, as in "idle".
+            has no memory behind free pages, as in "idle".
 
 The time is from the device's notification of the new target to the write of "actual"
 that reaches it. Of it, "guest" is CPU time of UML's process (all its CPUs), "device" CPU
@@ -48,7 +48,7 @@ STOCK, JOINED, OFF, ON = 'stock', 'stock, joined', 'ours, bit off', 'ours, bit o
 # name in the table -> which kernel, options of the device
 KINDS = {STOCK: ('stock', ()), JOINED: ('stock', ('-j',)),
          OFF: ('ours', ()), ON: ('ours', ('-b', '-r'))}
-# What is measured: the goal of ours with the bit on, in ms per GiB
+# Quantity: the goal of ours with the bit on, in ms per GiB
 GOALS = {('idle', 'inflate'): 3.9, ('idle', 'deflate'): 3.4}
 # The goal for "touched": the time of one discard, so many times
 TOUCHED_GOAL = 1.2
@@ -90,7 +90,7 @@ def check_fragmented(guest):
                       'lies in blocks above order 3')
 
 
-# name -> what is done with a new guest, and before each of its rounds
+# name -> preparation of a new guest, and of each of its rounds
 STATES = {'idle': (None, None), 'touched': (mount, touch),
           'fragmented': (fragment, check_fragmented)}
 
@@ -134,7 +134,7 @@ def booted(case, kinds):
 
 
 def one_round(guest, small):
-    """Return what the device counts of an inflate and a deflate, both ways."""
+    """Return the counts of the device for an inflate and a deflate."""
     found = {}
     for way, size in zip(WAYS, (small, guest.memory)):
         counted = guest.balloon_to(size)
@@ -148,7 +148,7 @@ def one_round(guest, small):
 
 
 def of_ours(guest, state, values):
-    """Add what is measured of ours with the bit on only, after its round."""
+    """Add the quantities of ours with the bit on, after its round."""
     if state == 'touched':
         freed = values['inflate: before'] - values['inflate: after']
         values['one'] = guest.device.ask(f'discard {freed}')['ns']
@@ -187,7 +187,7 @@ def room(state, gib):
 
 
 def cases(args):
-    """Yield what is measured."""
+    """Yield the quantities that are measured."""
     for state in args.states:
         sizes = [args.size] if state == 'fragmented' else args.sizes
         shapes = [(gib, '', 2) for gib in sizes
@@ -258,7 +258,7 @@ def lines_of_way(case, way, split):
 
 
 def lines_of_touched(case, moved):
-    """Yield lines of what the host gains, and of one discard."""
+    """Yield lines of the host's gain, and of one discard."""
     kinds = case['kinds']
     gained = {kind: [before - after for before, after in zip(
         found['inflate: before'], found['inflate: after'])]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counts the pages that are offline: those that a dump of the memory leaves out, and
- * those of them that fill whole pageblocks.
+ * Counts the offline pages, which a dump of the memory leaves out, and how many of
+ * them fill whole pageblocks.
  *
  * Usage: offline	(prints both numbers)
  */

@@ -6,7 +6,7 @@
  *
  * Usage: pieces FILE MIB
  *
- * Allocates the file, and punches holes of 60 KiB of each 64 KiB. What is free then
+ * Allocates the file, and punches holes of 60 KiB of each 64 KiB. The free memory then
  * comes in these pieces, as far as the memory of the file is contiguous.
  */
 #define _GNU_SOURCE

@@ -75,10 +75,10 @@ COMMANDS = {
         print this text'''),
 }
 OPTIONS = '''\
-make clean      remove what was built, measured, or found by fuzzing; sources,
+make clean      remove builds, results, and findings of fuzzing; sources,
                 downloads and the compiler cache stay
 
-JOBS=N compilers at a time; ACCEL=tcg or kvm instead of what is found;
+JOBS=N compilers at a time; ACCEL=tcg or kvm instead of the default;
 BENCH="--size 4 --rounds 7" are options of bench/inflate.py (make), blocks.py
 (make bench), uml.py (make bench-native), migration.py (make migration) or peers.py
 (make bench-peers): python3 -m bench.NAME --help

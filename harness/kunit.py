@@ -89,7 +89,7 @@ def options(on, off=()):
 WRAPPERS = BUILD / 'kunit-qemu'
 # Where each machine is built, with which arguments for kunit.py.
 MACHINES = {
-    # Atomics cost what they cost on a guest of several CPUs; that cannot suspend.
+    # With several CPUs, for the true cost of atomics; that kernel cannot suspend.
     'uml': ('kunit', [VIRTIO_CONFIG, MM_CONFIG, *options(['SMP'], ['SUSPEND'])]),
     'uml-debug': ('kunit-debug', [VIRTIO_CONFIG, MM_CONFIG, *options(DEBUG, UNUSED)]),
     'x86_64': ('kunit-x86', [MM_CONFIG, f'--qemu_config={WRAPPERS / "x86_64.py"}',

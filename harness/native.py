@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build what the native bench needs: kernels for user-mode Linux, and the device.
+"""Build kernels for user-mode Linux, and the device, for the native bench.
 
 The kernels are ours and the stock one, of the same options (base/uml.config), each with
 and without SMP. The device is native/, with the libvhost-user of QEMU's tree.

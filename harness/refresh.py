@@ -62,7 +62,7 @@ def refresh_cover(project, series, commits):
 
 
 def series_table(project):
-    """Return the series of a project as a table: what each is, and what it stands on."""
+    """Return the series of a project as a table: subject, and base of each."""
     rows = [['series', 'patches', 'what', 'it stands on']]
     for series in tree.series_names(project):
         cover = tree.PATCHES / project / series / tree.COVER

@@ -35,7 +35,7 @@ def interactive():
 
 
 def benchmarks(*names, prepare=build.everything):
-    """What they need, then programs of bench/, until one fails."""
+    """Build their needs, then run programs of bench/, until one fails."""
     for name in names:
         # Wrong options are reported before the builds.
         if status := subprocess.call([PYTHON, '-B', '-m', f'bench.{name}', '--help'],

@@ -62,7 +62,7 @@ def command_line(files, author, port):
 
 
 async def deliver(files, author, sink):
-    """Run git send-email on files while a sink takes what it sends."""
+    """Run git send-email on files while a sink takes the mails."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: SMTP(sink, hostname='localhost', loop=loop), LOOPBACK, 0)
@@ -105,7 +105,7 @@ def addresses(message, *headers):
 
 
 def faults(mail, number, count, author, version):
-    """Yield what is wrong with one mail, apart from its place in the thread."""
+    """Yield the faults of one mail, apart from its place in the thread."""
     message = mail.message
     tag = re.match(rf'\[PATCH.*?{f" v{version}" if version > 1 else ""} '
                    rf'0*{number}/{count}\] \S', str(message['Subject']))

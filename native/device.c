@@ -8,7 +8,7 @@
  *	FD	a socket that listens for the driver's side, of which one comes
  *	-b	offers VIRTIO_BALLOON_F_PAGE_BITMAP
  *	-j	in the legacy format, discards the frames of a buffer in
- *		ascending order, and those that touch together; without it, one
+ *		ascending order, with adjacent ones joined; without it, one
  *		by one, as QEMU does
  *	-r	offers VIRTIO_BALLOON_F_HOST_REQ_VQ, and UNUSED_PAGES
  *
@@ -76,7 +76,7 @@ static struct device {
 	VuDev vu;
 	struct memory mem;
 	uint64_t offered;
-	/* Accepted, of those that change formats (DEV-1) */
+	/* Accepted features that change formats (DEV-1) */
 	uint64_t features;
 	bool join;
 	/* A message was malformed: nothing is done until the reset (DEV-14). */
@@ -647,7 +647,7 @@ static const struct command {
 	{ "unused", unused },
 	/* BYTES: time one discard of so much memory that was written to */
 	{ "discard", one },
-	/* what was negotiated, and how things stand */
+	/* the negotiated features, and the state of the balloon */
 	{ "about", about },
 };
 

@@ -12,7 +12,7 @@
 
 static uint8_t bytes[BALLOON_VECTOR_MAX];
 
-/* What was found: ranges that touch are one. */
+/* The ranges found: adjacent ones are one. */
 struct found {
 	unsigned int verdict;
 	uint64_t number;

@@ -20,7 +20,7 @@ from harness.vm.host import GIB, MIB, PAGE
 from harness.vm.inside import Inside
 
 BALLOON_ID = 5
-# What the guest keeps its files in, and how much of them is to be in the host's memory
+# The guest's file systems, and how much of them is to be in the host's memory
 SHM = '/dev/shm'
 
 
@@ -157,12 +157,12 @@ class UmlGuest(Inside):
         return value
 
     def balloon_to(self, size, timeout=COMMAND):
-        """Leave the guest so many bytes; return what the device has counted."""
+        """Leave the guest so many bytes; return the counts of the device."""
         found = self.device.ask(f'balloon {(self.memory - size) // PAGE}', timeout)
         if found['verdict'] != 'reached' or found['failed']:
             raise GuestError(f'{self.name}: {size / GIB:g} GiB: {found}')
         return found
 
     def about(self):
-        """What was negotiated, and how things stand."""
+        """Return the negotiated features, and the state of the balloon."""
         return self.device.ask('about')

@@ -183,7 +183,7 @@ def test_from_without_to_with(boot):
                                           ('mapped-ram', 'multifd')],
                          ids=lambda names: '-'.join(names) or 'stream')
 def test_saved_when_stopped(capabilities, seed, tmp_path):
-    """What the guest writes after it was asked is saved; churn checks its pages."""
+    """Pages that the guest writes after it was asked are saved; churn checks them."""
     limits = {'multifd_channels': 2} if 'multifd' in capabilities else {}
     with Journey(2, seed, tmp_path) as journey:
         guest = journey.guest

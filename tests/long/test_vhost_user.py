@@ -27,7 +27,7 @@ def fixture_built():
     ('stock', ()), ('stock', ('-b', '-r')), ('ours', ()), ('ours', ('-j',)),
     ('ours', ('-b',)), ('ours', ('-r',)), ('ours', ('-b', '-r'))])
 def test_device(request, built, kernel, words, cpus):
-    """The host gets what was touched, the guest keeps its file, requests are answered."""
+    """The host gets the touched memory, the guest keeps its file, requests are answered."""
     # pylint: disable=unused-argument
     with UmlGuest(request.node.name.replace('/', '-'), kernel, MEMORY, words,
                   cpus=cpus) as guest:

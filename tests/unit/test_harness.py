@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands, what they report, and that collecting tests needs nothing built."""
+"""The commands, their reports, and that collecting tests needs nothing built."""
 
 import importlib
 import json

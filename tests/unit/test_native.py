@@ -11,7 +11,7 @@ from harness.common import ROOT, capture
 pytestmark = pytest.mark.check
 
 FOLDER = ROOT / 'native'
-# What is changed in decode.c, which vectors must notice: (text, in its place)
+# Changes of decode.c that vectors must notice: (text, in its place)
 FAULTS = [
     ('at[6] & UNIT_RESERVED', '0'), ('!at[7]', '0'), ('get(msg + 2, 2)', '0'),
     ('SHIFT_MAX\t30', 'SHIFT_MAX\t31'), ('SHIFT_MIN\t12', 'SHIFT_MIN\t11'),
@@ -24,7 +24,7 @@ FAULTS = [
 
 
 def failures(folder, text):
-    """Compile the vectors' program with a decoder's text; return what it says is bad."""
+    """Compile the vectors' program with a decoder's text; return the vectors that it finds bad."""
     (folder / 'decode.c').write_text(text, encoding='utf-8')
     program = folder / 'vectors'
     capture(['gcc', '-O1', '-Wall', '-Wextra', '-Werror', '-Wno-type-limits',
@@ -36,7 +36,7 @@ def failures(folder, text):
 
 
 def test_vectors(tmp_path):
-    """All verdicts, numbers and frames are those of the table."""
+    """All verdicts, numbers and frames agree with the table."""
     assert failures(tmp_path, (FOLDER / 'decode.c').read_text(encoding='utf-8')) == 0
 
 

@@ -62,7 +62,7 @@ def counting_guest(tmp_path, qemu, traced, discards):
 @pytest.mark.parametrize('qemu, traced, counter, want', [
     ('stock', 'ram_block_discard_range x\n' * 3, 0, 3), ('ours', '', 5, 5)])
 def test_discards_are_counted(tmp_path, qemu, traced, counter, want):
-    """Check that discards are those of the trace log, or of our QEMU's counters."""
+    """Check that discards come from the trace log, or from our QEMU's counters."""
     guest = counting_guest(tmp_path, qemu, traced, counter)
     assert inflate.one_count(guest, 1 << 30)['inflate', 'discards'] == want
     with pytest.raises(Failure, match='0 discards counted'):
