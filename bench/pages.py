@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What documents have of the published results: docs/results.md, figures of README.md."""
+"""Parts of documents that published results write: results.md, figures of README.md."""
 
 import contextlib
 import importlib
 import io
 import json
+import re
 from statistics import median
 
 from bench import migration
 from bench.report import describe_host
+from harness import tree
 from harness.common import ROOT, say
 from harness.documents import markdown_table, replace_part
 from harness.vm import MIB
@@ -114,11 +116,52 @@ def figures():
     return f'{table}\nMedians. {notes}'
 
 
+# -- The figures of cover letters ---------------------------------------------
+
+COVER_TABLE = re.compile(r'(?m)^ +stock +ours\n(?: {4}\S.*\n)+')
+
+
+def cover_rows(data):
+    """Yield (quantity, stock's, ours), for the table of cover letters."""
+    def medians(found, form, scale=1):
+        return [format(median(found[pair]) * scale, form)
+                for pair in ('stock', 'ours, bit on')]
+
+    for state, kernel in (('untouched', 'kernel defaults'),
+                          ('untouched, init_on_alloc=0', 'init_on_alloc=0')):
+        pairs = data['states'][state]['pairs']
+        for way, verb in (('inflate', 'shrink'), ('deflate', 'grow')):
+            seconds = {pair: found[way] for pair, found in pairs.items()}
+            yield f'{verb}, {kernel}: s', *medians(seconds, '.2f')
+    peaks = {pair: found['peak'] for pair, found in
+             data['states']['untouched']['pairs'].items()}
+    yield 'host memory at its peak, more: MiB', *medians(peaks, '.0f', 1 / MIB)
+    for key, what in (('kicks', 'notifications'), ('bytes', 'bytes'),
+                      ('discards', 'discards')):
+        yield f'{what} per GiB', *medians(data['per_gib'][f'inflate: {key}'], ',.0f')
+
+
+def cover_table():
+    """Return the table of cover letters."""
+    rows = [('', 'stock', 'ours'), *cover_rows(published('inflate'))]
+    return ''.join(f'    {what:36}{stock:>12}{ours:>12}\n' for what, stock, ours in rows)
+
+
+def covers():
+    """Yield the cover letters that have the table."""
+    for path in sorted(tree.PATCHES.glob(f'*/*/{tree.COVER}')):
+        text = path.read_text(encoding='utf-8')
+        if COVER_TABLE.search(text):
+            yield path, text
+
+
 def write():
-    """Write docs/results.md and the figures of README.md anew."""
+    """Write docs/results.md, and the figures of README.md and cover letters, anew."""
+    for path, text in covers():
+        path.write_text(COVER_TABLE.sub(cover_table(), text), encoding='utf-8')
     TABLES.write_text(results(), encoding='utf-8')
     replace_part(README, 'figures', figures())
-    say('docs/results.md and the figures of README.md are those of docs/charts')
+    say('docs/results.md, README.md and cover letters agree with docs/charts')
 
 
 if __name__ == '__main__':

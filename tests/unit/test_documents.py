@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the documents name exists; what programs write into them is up to date."""
+"""Names in the documents exist; the parts that programs write are up to date."""
 
 import functools
 import re
@@ -104,6 +104,10 @@ def test_figures_are_those_of_the_results():
     assert documents.part(DOCUMENTS['README.md'], 'figures') == pages.figures(), \
         'python3 -m bench.pages'
     assert DOCUMENTS['docs/results.md'] == pages.results(), 'python3 -m bench.pages'
+    covers = [*pages.covers()]
+    assert len(covers) >= 2
+    for path, text in covers:
+        assert pages.cover_table() in text, f'{path}: python3 -m bench.pages'
 
 
 @pytest.mark.parametrize('project', PROJECTS)
