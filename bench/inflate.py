@@ -38,13 +38,19 @@ WAYS = ('inflate', 'deflate')
 ZEROING = ('', 'init_on_alloc=0')
 
 
+def add_sizes(parser, size):
+    """Add --size and --to to the command line; return the type of a size."""
+    gib = report.positive(float)
+    parser.add_argument('--size', type=gib, default=size, metavar='GIB',
+                        help=f'memory of the guests ({size})')
+    parser.add_argument('--to', type=gib, default=1, metavar='GIB',
+                        help='memory that shrinking leaves them (1)')
+    return gib
+
+
 def options(parser):
     """Add the sizes to the command line."""
-    gib = report.positive(float)
-    parser.add_argument('--size', type=gib, default=8, metavar='GIB',
-                        help='memory of the guests (8)')
-    parser.add_argument('--to', type=gib, default=1, metavar='GIB',
-                        help='what inflating leaves them (1)')
+    gib = add_sizes(parser, 8)
     parser.add_argument('--touched', type=gib, default=2, metavar='GIB',
                         help='memory of the guests in which a program fills it (2)')
 

@@ -37,7 +37,7 @@ from bench import inflate, migration, report
 from harness import workloads
 from harness.common import Failure, say
 from harness.limits import COMMAND
-from harness.vm import MIB, PAGE, Guest
+from harness.vm import MIB, Guest
 
 SYSTEMS = ('stock', 'bits off', 'ours', 'virtio-mem', 'reporting')
 STATES = ('idle', 'touched', 'pieces', 'program')
@@ -83,12 +83,6 @@ def left(guest):
     return guest.actual()
 
 
-def resident(guest):
-    """Return QEMU's resident memory, from counters that are fast to read."""
-    text = Path(f'/proc/{guest.pid}/statm').read_text(encoding='ascii')
-    return int(text.split()[1]) * PAGE
-
-
 def cpu_times(guest, thread):
     """Return CPU seconds of the guest's CPU, and of the rest of QEMU."""
     all_of_it = sum(guest.cpu_seconds(task.name) for task in
@@ -112,11 +106,13 @@ def resize(guest, size, still=STILL, limit=COMMAND):
     # limit: seconds after which it has, whatever changes
     thread = guest.qmp('query-cpus-fast')[0]['thread-id']
     before, samples, reached, moved = cpu_times(guest, thread), [], None, 0.0
-    spent, started, last = before, time.monotonic(), (resident(guest), left(guest))
+    spent, started = before, time.monotonic()
+    last = (inflate.resident(guest.pid)[0], left(guest))
     ask(guest, size)
     still = REPORTED if is_reporting(guest) else still
     while True:
-        now, state = time.monotonic() - started, (resident(guest), left(guest))
+        now = time.monotonic() - started
+        state = (inflate.resident(guest.pid)[0], left(guest))
         samples.append((now, state[0]))
         arrived = state[1] == size and reached is None and not is_reporting(guest)
         reached = now if arrived else reached
@@ -290,11 +286,7 @@ def show(data):
 
 def options(parser):
     """Add sizes and states to the command line."""
-    gib = report.positive(float)
-    parser.add_argument('--size', type=gib, default=4, metavar='GIB',
-                        help='memory of the guests (4)')
-    parser.add_argument('--to', type=gib, default=1, metavar='GIB',
-                        help='what shrinking leaves them (1)')
+    inflate.add_sizes(parser, 4)
     parser.add_argument('--states', type=report.some_of(STATES), default=list(STATES),
                         help=','.join(STATES))
 

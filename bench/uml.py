@@ -151,7 +151,10 @@ def of_ours(guest, state, values):
     """Add the quantities of ours with the bit on, after its round."""
     if state == 'touched':
         freed = values['inflate: before'] - values['inflate: after']
-        values['one'] = guest.device.ask(f'discard {freed}')['ns']
+        one = guest.device.ask(f'discard {freed}') if freed > 0 else {}
+        if one.get('verdict') != 'done':
+            raise Failure(f'{guest.name}: one discard of {freed} bytes: {one}')
+        values['one'] = one['ns']
     scan = guest.device.ask('unused')
     if scan['verdict'] != 'done':
         raise Failure(f'{guest.name}: unused pages: {scan}')

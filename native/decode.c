@@ -19,15 +19,6 @@ struct record {
 	size_t size;
 };
 
-static uint64_t get(const uint8_t *at, unsigned int bytes)
-{
-	uint64_t value = 0;
-
-	while (bytes--)
-		value = value << 8 | at[bytes];
-	return value;
-}
-
 static void put(uint8_t *to, uint64_t value, unsigned int bytes)
 {
 	for (; bytes--; value >>= 8)

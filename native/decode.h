@@ -54,6 +54,16 @@ uint32_t records_visit(const struct records *recs, uint32_t count,
 #define REQUEST_SIZE	24
 #define ANSWER_SIZE	24
 
+/* Read a little-endian number. */
+static inline uint64_t get(const uint8_t *at, unsigned int bytes)
+{
+	uint64_t value = 0;
+
+	while (bytes--)
+		value = value << 8 | at[bytes];
+	return value;
+}
+
 /* The type of a request, and of an answer */
 enum { REQ_UNUSED_PAGES = 1, REQ_RECLAIM, REQ_SYNC, REQ_CANCEL };
 enum { ANSWER_PAGES = 1, ANSWER_DONE };

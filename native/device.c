@@ -164,6 +164,9 @@ static int get_config(VuDev *vu, uint8_t *to, uint32_t size)
 			    NUM_PAGES_HI;
 
 	(void)vu;
+	/* The library does not check it; the buffer has that size. */
+	if (size > VHOST_USER_MAX_CONFIG_SIZE)
+		return -1;
 	for (i = 0; i < n; i++)
 		words[i] = htole32(dev.config[i]);
 	memset(to, 0, size);
@@ -501,18 +504,24 @@ static uint64_t get_features(VuDev *vu)
 	return dev.offered | F_MUST_TELL_HOST;
 }
 
-static void set_features(VuDev *vu, uint64_t features)
+/* The buffers were in queues, or in memory, that are gone. */
+static void drop_slots(void)
 {
 	unsigned int i;
 
-	(void)vu;
-	/* The buffers were in queues that are gone. */
 	for (i = 0; i < SLOTS; i++) {
 		free(dev.slots[i]);
 		dev.slots[i] = NULL;
 	}
+	dev.running = dev.waits = false;
+}
+
+static void set_features(VuDev *vu, uint64_t features)
+{
+	(void)vu;
+	drop_slots();
 	dev.features = features & F_VERSION_1 ? features & dev.offered : 0;
-	dev.dead = dev.running = false;
+	dev.dead = false;
 	dev.config[ACTUAL] = dev.config[ACTUAL_HI] = 0;
 	dev.config[INFLATE_STATE] = dev.config[REQUESTS_ACCEPTED] = 0;
 }
@@ -533,6 +542,9 @@ static int on_message(VuDev *vu, VhostUserMsg *msg, int *reply)
 
 	(void)vu;
 	*reply = 0;
+	if (msg->request == VHOST_USER_SET_MEM_TABLE ||
+	    msg->request == VHOST_USER_REM_MEM_REG)
+		drop_slots();
 	if (msg->request != VHOST_USER_SET_MEM_TABLE)
 		return 0;
 	if (dev.mem.fd >= 0)
@@ -699,10 +711,18 @@ static void serve(void)
 
 static int wait_for_driver(int listener)
 {
+	struct pollfd fds[] = {
+		{ .fd = listener, .events = POLLIN },
+		{ .fd = 0, .events = POLLIN },
+	};
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	int fd;
 
+	/* Before the driver there comes no command, only the end of input. */
+	if (poll(fds, 2, -1) < 1 || !(fds[0].revents & POLLIN))
+		exit(1);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
 	    clock_getcpuclockid(peer.pid, &dev.guest_clock)) {
 		perror("device");

@@ -42,15 +42,6 @@ static bool drop(void *opaque, uint64_t first, uint64_t frames)
 	return true;
 }
 
-static uint64_t le(const uint8_t *at, unsigned int count)
-{
-	uint64_t value = 0;
-
-	while (count--)
-		value = value << 8 | at[count];
-	return value;
-}
-
 static void find_message(const struct balloon_vector *v, struct found *found)
 {
 	struct records recs;
@@ -66,8 +57,8 @@ static void find_message(const struct balloon_vector *v, struct found *found)
 
 static void find_answer(const struct balloon_vector *v, struct found *found)
 {
-	struct request req = { le(v->asked, 4), le(v->asked + 4, 2),
-			       { le(v->asked + 8, 8), le(v->asked + 16, 8) }, 0 };
+	struct request req = { get(v->asked, 4), get(v->asked + 4, 2),
+			       { get(v->asked + 8, 8), get(v->asked + 16, 8) }, 0 };
 	struct answer ans;
 
 	if (v->before && answer_check(v->before, v->before_size, &req, &ans))

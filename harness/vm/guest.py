@@ -113,13 +113,6 @@ class Guest(Inside, Balloon, Migration):
     def __enter__(self):
         return self.launch()
 
-    def __exit__(self, kind, value, traceback):
-        try:
-            if kind is None:
-                self.check()
-        finally:
-            self.kill()
-
     def check(self):
         """Raise GuestError if QEMU died or the kernel log holds a splat."""
         if not self._vm.is_running():
@@ -151,10 +144,6 @@ class Guest(Inside, Balloon, Migration):
     def log_lines(self):
         """Return the guest's console so far."""
         return self.console.read_text(errors='replace').splitlines()
-
-    def console_tail(self):
-        """Return the end of the console, for messages."""
-        return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
 
     def wait_for(self, condition, what, timeout=COMMAND, interval=0.02):
         """Poll until condition() is true; return its value."""

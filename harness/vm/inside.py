@@ -4,12 +4,24 @@
 import re
 from contextlib import contextmanager
 
+from harness.common import tail
 from harness.limits import COMMAND
 from harness.vm.agent import GuestTimeout
 
 
 class Inside:
-    """The part of Guest that works through its agent."""
+    """The part of a guest that works through its agent; a context, checked at its end."""
+
+    def __exit__(self, kind, value, traceback):
+        try:
+            if kind is None:
+                self.check()
+        finally:
+            self.kill()
+
+    def console_tail(self):
+        """Return the end of the console, for messages."""
+        return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
 
     def run(self, text, timeout=COMMAND, check=True):
         """Run a shell command in the guest; return its output."""

@@ -114,13 +114,6 @@ class UmlGuest(Inside):
             raise
         return self
 
-    def __exit__(self, kind, value, traceback):
-        try:
-            if kind is None:
-                self.check()
-        finally:
-            self.kill()
-
     def check(self):
         """Raise GuestError if the guest is gone, or its kernel log holds a splat."""
         if self._process.poll() is not None:
@@ -142,15 +135,12 @@ class UmlGuest(Inside):
             self.device.kill()
         self._stack.close()
 
-    def console_tail(self):
-        """The end of the console, for messages."""
-        return f'the end of {self.console.name}:\n{tail(self.console, 25)}'
-
     def wait_for(self, condition, what, timeout=COMMAND):
         """Poll until condition() is true; return its value."""
         end = time.monotonic() + timeout
         while not (value := condition()):
-            if time.monotonic() > end or self._process.poll() is not None:
+            self.check()
+            if time.monotonic() > end:
                 raise GuestTimeout(f'{self.name}: {what}: not within {timeout} s\n'
                                    f'{self.console_tail()}')
             time.sleep(0.02)

@@ -4,12 +4,16 @@
 Guests of user-mode Linux and native/device.c, as make bench-native has them.
 """
 
+import socket
+import struct
+
 import pytest
 
 from bench.uml import FILL, mount, touch
 from harness import native
+from harness.limits import COMMAND
 from harness.vm import MIB, PAGE
-from harness.vm.uml import UmlGuest
+from harness.vm.uml import Device, UmlGuest
 
 # Kernels are built, one after another.
 pytestmark = [pytest.mark.long, pytest.mark.alone]
@@ -52,3 +56,19 @@ def test_device(request, built, kernel, words, cpus):
             # Programs come and go; some free pages are on lists of a CPU.
             assert 0.95 * free < unused['frames'] < 1.05 * free
         assert not guest.about()['dead']
+
+
+def test_config_that_is_too_long(built, tmp_path):
+    """A driver that asks for 2 GiB of configuration space gets none, and harms nothing."""
+    # pylint: disable=unused-argument
+    device = Device(tmp_path / 'socket', (), tmp_path / 'log')
+    try:
+        with socket.socket(socket.AF_UNIX) as driver:
+            driver.settimeout(COMMAND)
+            driver.connect(str(tmp_path / 'socket'))
+            # VHOST_USER_GET_CONFIG of version 1: offset, size, flags
+            driver.sendall(struct.pack('=6I', 24, 1, 12, 0, 1 << 31, 0))
+            assert struct.unpack('=3I', driver.recv(12, socket.MSG_WAITALL))[2] == 0
+            assert not device.ask('about')['dead']
+    finally:
+        device.kill()
