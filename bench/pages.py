@@ -6,9 +6,10 @@ import importlib
 import io
 import json
 import re
+from collections import defaultdict
 from statistics import median
 
-from bench import migration
+from bench import migration, uml
 from bench.report import describe_host
 from harness import tree
 from harness.common import ROOT, say
@@ -31,6 +32,8 @@ PUBLISHED = {
                   'Megabytes sent by state of the guest'),
     'peers': ('Beside others (make bench-peers)', 'peers',
               "The host's memory while a guest is shrunk")}
+# User Mode Linux with so many GiB and CPUs stands for native speed.
+NATIVE = {'gib': 4, 'append': '', 'cpus': 2}
 # The columns of the figures: stock, stock with free page hints, ours.
 HEADINGS = ('', 'stock', 'free page hints', 'this series')
 NOT_MEASURED = 'not measured yet'
@@ -72,20 +75,27 @@ def results():
 
 def figures_of_inflate(data):
     """Yield the lines of the figures about inflating: counts, then time."""
-    def values(found, scale=''):
-        return [f'{median(found[pair]):,{scale}}' for pair in ('stock', 'ours, bit on')]
-
-    def line(what, stock, ours, unit=''):
-        return [what, stock + unit, '-', ours + unit]
-    head, counts = data['header'], data['per_gib']
+    def line(what, found, form, unit=''):
+        stock, ours = (f'{median(found[pair]):,{form}}{unit}'
+                       for pair in ('stock', 'ours, bit on'))
+        return [what, stock, '-', ours]
+    head = data['header']
     yield line('discards for each GiB that the guest gives',
-               *values(counts['inflate: discards'], '.0f'))
-    yield line('bytes on the queue for each GiB',
-               *values(counts['inflate: bytes'], '.0f'))
+               data['per_gib']['inflate: discards'], '.0f')
     seconds = {pair: found['inflate'] for pair, found in
                data['states']['untouched']['pairs'].items()}
-    yield line(f"shrink from {head['size_gib']:g} to {head['to_gib']:g} GiB",
-               *values(seconds, '.2f'), ' s')
+    yield line(f"shrink from {head['size_gib']:g} to {head['to_gib']:g} GiB, under TCG",
+               seconds, '.2f', ' s')
+
+
+def figures_of_uml(data):
+    """Yield the line of the figures about inflating at native speed."""
+    touched, = (case['kinds'] for case in data['cases'] if case['state'] == 'touched'
+                and NATIVE.items() <= case.items())
+    gib = NATIVE['gib'] * 3 / 4
+    stock, ours = (f"{median(touched[kind]['inflate: ns']) / 1e6 / gib:,.0f} ms"
+                   for kind in (uml.STOCK, uml.ON))
+    yield ['shrink by a GiB that was in use, in User Mode Linux', stock, '-', ours]
 
 
 def figures_of_migration(data):
@@ -104,15 +114,21 @@ def figures_of_migration(data):
 
 def figures():
     """Return the figures of README.md: a table, and the machine."""
-    inflate, moved = published('inflate'), published('migration')
+    inflate, native = published('inflate'), published('uml')
+    moved = published('migration')
     first = [*figures_of_inflate(inflate)] if inflate else []
+    last = [*figures_of_uml(native)] if native else []
     second = [*figures_of_migration(moved)] if moved else \
         [['live migration', NOT_MEASURED, NOT_MEASURED, NOT_MEASURED]]
     # Counts first: they do not depend on the accelerator.
-    table = markdown_table([HEADINGS, *first[:2], *second, *first[2:]], (1, 2, 3))
-    heads = {describe_host(data['header']): data['header']['accelerator'].upper()
-             for data in (inflate, moved) if data}
-    notes = ''.join(f'{accelerator}, {host}.\n' for host, accelerator in heads.items())
+    table = markdown_table([HEADINGS, *first[:1], *second, *first[1:], *last],
+                           (1, 2, 3))
+    hosts = defaultdict(list)
+    for head in (data['header'] for data in (inflate, moved, native) if data):
+        date, host = describe_host(head).split(' ', 1)
+        hosts[host.split(', ', 1)[1]].append(date)
+    notes = ''.join(f"{', '.join(sorted(set(dates)))}: {host}.\n"
+                    for host, dates in hosts.items())
     return f'{table}\nMedians. {notes}'
 
 
