@@ -20,9 +20,11 @@ LICENCE = "Saw acceptable license 'GPL-2.0-or-later OR BSD-3-Clause"
 # and which one was not.
 UNKNOWN = "WARNING: Unknown commit id '"
 NO_ID = "WARNING: The commit message has 'stable@'"
+# MAINTAINERS names files by patterns.
+PATTERNS = 'does MAINTAINERS need updating?'
 # mm's names of page flags.
 # The table of conformance/ is made of macros, and no file of Linux alone.
-ALLOWED = (IMPORTED, LICENCE, UNKNOWN, NO_ID,
+ALLOWED = (IMPORTED, LICENCE, UNKNOWN, NO_ID, PATTERNS,
            'Avoid CamelCase: <__ClearPageOffline>', 'Avoid CamelCase: <__SetPageOffline>',
            'drivers/virtio/tests/virtio_balloon_vectors.h:')
 # The series that moves code, whose style is not its subject.
