@@ -134,11 +134,20 @@ def figures():
 
 # -- The figures of cover letters ---------------------------------------------
 
-COVER_TABLE = re.compile(r'(?m)^ +stock +ours\n(?: {4}\S.*\n)+')
+# The columns of tables of native guests -> kinds of guests in bench/uml.py
+NATIVE_COLUMNS = {'stock': uml.STOCK, 'blocks': uml.OFF, 'page sets': uml.ON}
+NATIVE_STATES = {'idle': 'just booted', 'touched': 'memory was in use',
+                 'fragmented': 'free memory in pieces'}
+# What cases of bench/migration.py are about
+MOVED = {'1': 'idle', '2': 'memory was freed', '3': 'free memory in pieces',
+         '4': 'page cache', '5': 'balloon inflated', '6': 'writes 200 MB/s'}
+# A table is found by the line that names its columns.
+COVER_TABLE = re.compile(r'(?m)^ {20,}((?:stock|no help)(?:  +\S+(?: \S+)*)+)\n'
+                         r'(?: {4,6}\S.*\n)+')
 
 
-def cover_rows(data):
-    """Yield (quantity, stock's, ours), for the table of cover letters."""
+def cover_rows(data, _columns):
+    """Yield (quantity, stock's, ours) of emulated guests."""
     def medians(found, form, scale=1):
         return [format(median(found[pair]) * scale, form)
                 for pair in ('stock', 'ours, bit on')]
@@ -157,14 +166,49 @@ def cover_rows(data):
         yield f'{what} per GiB', *medians(data['per_gib'][f'inflate: {key}'], ',.0f')
 
 
-def cover_table():
-    """Return the table of cover letters."""
-    rows = [('', 'stock', 'ours'), *cover_rows(published('inflate'))]
-    return ''.join(f'    {what:36}{stock:>12}{ours:>12}\n' for what, stock, ours in rows)
+def native_rows(data, columns):
+    """Yield (quantity, a value for each column) of native guests."""
+    gib = NATIVE['gib'] * 3 / 4
+    for state, what in NATIVE_STATES.items():
+        kinds, = (case['kinds'] for case in data['cases'] if case['state'] == state
+                  and NATIVE.items() <= case.items())
+
+        def line(label, key):
+            middles = [median(kinds[NATIVE_COLUMNS[column]][key]) for column in columns]
+            return label, *(f'{middle / 1e6 / gib:,.0f}' for middle in middles)
+        for way, verb in (('inflate', 'shrink'), ('deflate', 'grow')):
+            yield line(f'{verb}, {what}', f'{way}: ns')
+            yield line("  the guest's CPU time", f'{way}: guest')
+
+
+def moved_rows(data, columns):
+    """Yield (quantity, a value for each column) of migrations."""
+    for key, unit, scale in (('bytes', 'MB', 1e-6), ('ms', 'ms', 1)):
+        for case, what in MOVED.items():
+            yield f'{what}: {unit}', *(
+                f'{median(run[key] for run in data["cases"][case][column]) * scale:,.0f}'
+                for column in columns)
+
+
+def cover_table(columns):
+    """Return the table of cover letters that has these columns."""
+    name, rows = {'ours': ('inflate', cover_rows),
+                  'free page hint': ('migration', moved_rows)}.get(
+                      columns[1], ('uml', native_rows))
+    lines = [('', *columns), *rows(published(name), columns)]
+    first = max(len(what) for what, *_ in lines)
+    widths = [max(12, len(column) + 2) for column in columns]
+    return ''.join(f'    {what:{first}}' + ''.join(map(str.rjust, cells, widths)) + '\n'
+                   for what, *cells in lines)
+
+
+def with_tables(text):
+    """Return a cover letter with its tables written anew."""
+    return COVER_TABLE.sub(lambda found: cover_table(re.split('  +', found[1])), text)
 
 
 def covers():
-    """Yield the cover letters that have the table."""
+    """Yield the cover letters that have tables."""
     for path in sorted(tree.PATCHES.glob(f'*/*/{tree.COVER}')):
         text = path.read_text(encoding='utf-8')
         if COVER_TABLE.search(text):
@@ -174,7 +218,7 @@ def covers():
 def write():
     """Write docs/results.md, and the figures of README.md and cover letters, anew."""
     for path, text in covers():
-        path.write_text(COVER_TABLE.sub(cover_table(), text), encoding='utf-8')
+        path.write_text(with_tables(text), encoding='utf-8')
     TABLES.write_text(results(), encoding='utf-8')
     replace_part(README, 'figures', figures())
     say('docs/results.md, README.md and cover letters agree with docs/charts')
