@@ -56,9 +56,14 @@ def host_thp(setting):
         THP.write_text(before, encoding='ascii')
 
 
+def backed(guest):
+    """Bytes of the guest's memory that the host has memory for."""
+    # Huge pages are no part of Rss, and of what only QEMU maps none is "shared".
+    return sum(map(guest.resident, ('Rss', 'Shared_Hugetlb', 'Private_Hugetlb')))
+
+
 def measure(name, kind):
     """(bytes asked for, bytes that the host gained)."""
-    field = 'Shared_Hugetlb' if kind.backend == 'hugetlb' else 'Rss'
     with Guest(memory=kind.memory, backend=kind.backend, **PAIRS[name],
                append=f'transparent_hugepage={kind.thp}' if kind.thp else '',
                name=f'host-gain-{name}') as guest:
@@ -66,9 +71,11 @@ def measure(name, kind):
         with pieces(guest, kind.how):
             asked = kind.asked * MIB if kind.asked >= 1 else \
                 int(kind.asked * guest.meminfo()['MemFree']) // MIB * MIB
-            before = guest.resident(field)
+            before = backed(guest)
+            # What the program wrote to, for one.
+            assert before >= int(kind.how.split()[-1]) * MIB, f'{before} bytes'
             guest.balloon_to(guest.memory - asked)
-            return asked, before - guest.resident(field)
+            return asked, before - backed(guest)
 
 
 def report(row, found):
