@@ -221,6 +221,18 @@ def cma_got(boot, kernel):
     return got
 
 
+def test_cma_and_ordinary_memory_shrink_alike(boot):
+    """What an inflate leaves free is not mostly CMA, which the kernel cannot use."""
+    # All but 16 MiB in one zone, and CMA in it.
+    guest = boot(memory=3 * GIB, machine='pc', page_bitmap=True, args=['-cpu', 'max'],
+                 append='hugetlb_cma=1G nokaslr')
+    before = guest.meminfo()
+    assert 900 * MIB < before['CmaFree'] < before['MemFree'] / 2
+    guest.balloon_to(3 * GIB - before['MemFree'] + 900 * MIB)
+    after = guest.meminfo()
+    assert 100 * MIB < after['CmaFree'] < after['MemFree'] / 2 + 50 * MIB
+
+
 @pytest.mark.long
 @pytest.mark.parametrize('count', [huge_pages_got, blocks_offlined, cma_got],
                          ids=lambda count: count.__name__)
