@@ -86,6 +86,12 @@ def go_over(source, target):
     source.set_migration_parameters(max_postcopy_bandwidth=0)
 
 
+def stop_and_go_over(source, target):
+    """Go over to postcopy with a guest that has been stopped; the target goes on."""
+    source.pause()
+    go_over(source, target)
+
+
 def break_and_recover(source, target):
     """Lose the connection in postcopy, and go on over another one."""
     ask_for_pages(source, target)
@@ -97,7 +103,7 @@ def break_and_recover(source, target):
 
 # (capabilities, what is done meanwhile)
 KINDS = {'plain': ([], go_over), 'preempt': (['postcopy-preempt'], go_over),
-         'recovery': ([], break_and_recover),
+         'stopped': ([], stop_and_go_over), 'recovery': ([], break_and_recover),
          'preempt-recovery': (['postcopy-preempt'], break_and_recover)}
 
 
@@ -132,9 +138,9 @@ def test_f11_postcopy(row, kind, seed):
                green=asked['ours'] >= ASKED)
 
 
-# MiB of free memory that the guest takes, and of memory that it keeps: there is always more
-# to send than the bandwidth allows.
-TAKEN, KEPT = 4, 300
+# MiB of memory that the guest has freed; that it keeps, so that there is always more to send
+# than the bandwidth allows; and that it takes.
+FREED, KEPT, TAKEN = 1000, 200, 2
 ROUNDS = 3
 
 
@@ -143,7 +149,8 @@ def go_over_later(source, target):
     def left_out():
         ram = source.migration()['ram']
         # Stock QEMU leaves nothing out.
-        return ram['transferred'] >= 8 * MIB and ram.get('unused-bytes', USED) >= 0.9 * USED
+        return ram['transferred'] >= 8 * MIB and \
+            ram.get('unused-bytes', FREED * MIB) >= 0.9 * FREED * MIB
     source.wait_for(left_out, 'pages left out')
     source.start_postcopy(target)
 
@@ -167,8 +174,8 @@ def take_free(pair, capabilities):
     append = 'rcupdate.rcu_cpu_stall_suppress=1'
     with Trip(Guest(memory=MEMORY, append=append, **PAIRS[pair])) as trip:
         trip.guest.load_balloon()
-        with trip.guest.background(f'memfill -k {KEPT}') as kept:
-            free(trip.guest)
+        with trip.guest.background(f'memfill -k {KEPT}'):
+            trip.guest.run(f'memfill {FREED}')
             trip.go(meanwhile, capabilities=['postcopy-ram', *capabilities],
                     bandwidth=4 * MIB, max_postcopy_bandwidth=MIB)
     return taken
