@@ -117,17 +117,20 @@ def test_f04_snapshot(row, backend, tmp_path):
 
 
 def restored(pair, backend, folder):
-    """Hops of an inflated guest before and after it was restored from a file."""
+    """Save an inflated guest to a file and restore it, between two hops."""
+    # Return (bytes held when it was saved, and once restored; hop before, hop after).
+    # It is stopped when it is saved, so it keeps unused memory that a hop leaves out.
     left = SIZES[1]
     with start(pair, backend, SIZES) as trip:
         trip.guest.load_balloon()
         inflate(trip.guest, left)
         first = trip.go()
         inflate(trip.guest, left)
+        before = trip.guest.held()
         trip.save_and_restore(folder / 'saved')
-        held = trip.guest.held()
+        after = trip.guest.held()
         assert trip.guest.actual() == left
-        return held, first, trip.go()
+        return before, after, first, trip.go()
 
 
 @pytest.mark.parametrize('backend', ['anon', 'memfd'])
@@ -135,9 +138,8 @@ def test_f04_restore(row, backend, tmp_path):
     """A guest that was restored from a file is as good as one that was not."""
     text = {}
     for pair in PAIRS:
-        held, *hops = restored(pair, backend, tmp_path)
-        text[pair] = (f'{held // MIB} MiB held when restored; hops before/after: '
-                      f'{show(hops)}')
-    row.report(must='restored guest held as hop 1; next hop <= 1.2 x hop 1', **text,
-               green=held <= hops[0].target * 1.2 + SLACK
-               and as_good(hops[0], hops[1:]))
+        before, after, *hops = restored(pair, backend, tmp_path)
+        text[pair] = (f'{before // MIB} MiB held when saved, {after // MIB} once '
+                      f'restored; hops before/after: {show(hops)}')
+    row.report(must='held <= 1.2 x when it was saved; next hop <= 1.2 x hop 1', **text,
+               green=after <= before * 1.2 + SLACK and as_good(hops[0], hops[1:]))
