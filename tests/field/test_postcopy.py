@@ -140,15 +140,15 @@ def test_f11_postcopy(row, kind, seed):
 
 # MiB of memory that the guest has freed; that it keeps, so that there is always more to send
 # than the bandwidth allows; and that it takes.
-FREED, KEPT, TAKEN = 1000, 200, 2
+FREED, KEPT, TAKEN = 1000, 200, 8
 ROUNDS = 3
 
 
 def go_over_later(source, target):
     """Go over to postcopy once free memory has been left out."""
     def left_out():
-        ram = source.migration()['ram']
-        # Stock QEMU leaves nothing out.
+        # There is none in the beginning. Stock QEMU leaves nothing out.
+        ram = source.migration().get('ram', {'transferred': 0})
         return ram['transferred'] >= 8 * MIB and \
             ram.get('unused-bytes', FREED * MIB) >= 0.9 * FREED * MIB
     source.wait_for(left_out, 'pages left out')
@@ -191,10 +191,13 @@ def test_f11_waits(row, kind):
             rounds.append(take_free(pair, KINDS[kind][0]))
     seconds, asked = ({pair: median(one[i] for one in rounds)
                        for pair, rounds in took.items()} for i in range(2))
-    # Without preempt, stock waits for a tenth of a second once for each request.
+    # Without preempt, stock waits for up to a tenth of a second for each answer. With it,
+    # an answer takes no longer than the way there and back.
+    judged = asked if kind == 'preempt' else seconds
     text = {pair: f'{seconds[pair]:.2f} s, {asked[pair]} requests' for pair in PAIRS}
-    row.report(must=f'a fifth of the time of stock for {TAKEN} MiB of free memory',
-               **text, green=seconds['ours'] <= seconds['stock'] / 5)
+    row.report(must=f'for {TAKEN} MiB of free memory, a fifth of the time of stock; with '
+               'preempt, of its requests', **text,
+               green=judged['ours'] <= judged['stock'] / 5)
 
 
 def refusal(pair):
