@@ -2,12 +2,12 @@
 """F1: a file system that fills up, or a cgroup that may have no more huge pages."""
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from harness.common import capture
-from harness.vm import MIB, cgroup
+from harness.vm import MIB, PAGE, cgroup
 from tests.support import hugepages
 from tests.support.pairs import OURS, STOCK
 from tests.support.trial import balloon_settles, fill, outcome, trial
@@ -34,19 +34,19 @@ class FileSystem:
             capture(['/sbin/mkfs.ext4', '-q', '-m', '0', image, f'{SIZE // MIB}M'])
             words = ['-o', 'loop', image]
         capture(['mount', *words, self.mount])
-        self.options = {'backend': f'{kind},mem-path={self.mount}'}
-
-    def free(self, _guest):
-        """Return how many bytes are free."""
-        status = os.statvfs(self.mount)
-        return status.f_bavail * status.f_frsize
+        self.options = {'backend': f'{kind},reserve=on,prealloc=on,mem-path={self.mount}'}
 
     @contextmanager
-    def short(self, gained):
-        """A context in which another file has so many bytes."""
+    def short(self, _guest):
+        """A context in which another file has all space that was free."""
         path = self.mount / 'other'
         with open(path, 'wb') as file:
-            os.posix_fallocate(file.fileno(), 0, gained)
+            end = 0
+            for step in (MIB, PAGE):
+                with suppress(OSError):
+                    while True:
+                        os.posix_fallocate(file.fileno(), end, step)
+                        end += step
         yield
         path.unlink()
 
@@ -61,16 +61,14 @@ class Cgroup:
     def __init__(self, name):
         self.name = name
         self.folder = cgroup.make(name, SIZE, 'hugetlb')
-        self.options = {'backend': 'hugetlb', 'wrapper': cgroup.wrapper(self.folder)}
-
-    def free(self, guest):
-        """Return how many bytes QEMU may have beside those that it has."""
-        return SIZE - sum(map(guest.resident, ('Shared_Hugetlb', 'Private_Hugetlb')))
+        self.options = {'backend': 'hugetlb,reserve=on,prealloc=on',
+                        'wrapper': cgroup.wrapper(self.folder)}
 
     @contextmanager
-    def short(self, gained):
-        """A context in which QEMU may have so many bytes less."""
-        cgroup.make(self.name, SIZE - gained, 'hugetlb')
+    def short(self, guest):
+        """A context in which QEMU may have no more huge pages than it has."""
+        held = sum(map(guest.resident, ('Shared_Hugetlb', 'Private_Hugetlb')))
+        cgroup.make(self.name, held, 'hugetlb')
         yield
         cgroup.make(self.name, SIZE, 'hugetlb')
 
@@ -88,15 +86,14 @@ def make_host(kind, name, folder):
 
 def deflate_when_short(request, pair, kind, folder):
     """Inflate; let the host run short; deflate and fill; what becomes of the guest."""
+    # All of the memory is there at first: what the guest has never touched is not
+    # the balloon's to look after.
     folder.mkdir()
     host = make_host(kind, f'{folder.name}-{request.node.name}', folder)
     try:
         with trial(request, pair, memory=MEMORY, **host.options) as guest:
-            fill(guest)
-            # A few pages the guest never touches: these are not for others.
-            before = host.free(guest)
             guest.balloon_to(SMALL)
-            with host.short(host.free(guest) - before):
+            with host.short(guest):
                 held = outcome(guest, lambda: balloon_settles(guest, MEMORY),
                                lambda: fill(guest))
                 if not guest.running():
